@@ -1,0 +1,95 @@
+"""Next-token loss whose logits never exist as a whole.
+
+A vocabulary of 32,016 and a sequence of 16,384 give 2 GB of float32 logits. Here they are made in chunks, each turned
+at once into its loss and its gradient, so that memory holds one chunk and backward only scales what forward kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+IGNORED = -100
+CHUNK_TOKENS = 1024
+
+
+class ChunkedCrossEntropy(torch.autograd.Function):
+    """Linear layer and cross-entropy in one, with the gradient computed in the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+        """Give the loss in nats of each token.
+
+        hidden: (tokens, hidden size); weight: (vocabulary, hidden size); labels: (tokens,), all predicted.
+        Backward accepts one common factor for all tokens, as a sum or a mean over them has.
+        """
+        losses = torch.empty(len(labels), dtype=torch.float32, device=hidden.device)
+        hidden_gradient = torch.empty_like(hidden)
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        for start in range(0, len(labels), CHUNK_TOKENS):
+            chunk = slice(start, start + CHUNK_TOKENS)
+            logits = functional.linear(hidden[chunk], weight).float()
+            losses[chunk] = functional.cross_entropy(logits, labels[chunk], reduction="none")
+            gradient = logits.softmax(dim=-1)
+            gradient[torch.arange(len(gradient), device=gradient.device), labels[chunk]] -= 1
+            gradient = gradient.to(weight.dtype)
+            hidden_gradient[chunk] = gradient @ weight
+            if weight_gradient is not None:
+                weight_gradient += gradient.T @ hidden[chunk]
+        ctx.save_for_backward(hidden_gradient, weight_gradient)
+        ctx.weight_dtype = weight.dtype
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *factors: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        """Scale the kept gradients by the factor that every token's loss arrives with."""
+        hidden_gradient, weight_gradient = ctx.saved_tensors
+        factor = factors[0][0] if len(factors[0]) else factors[0].new_ones(())
+        scaled_weight = None if weight_gradient is None else (weight_gradient * factor).to(ctx.weight_dtype)
+        return hidden_gradient * factor.to(hidden_gradient.dtype), scaled_weight, None
+
+
+class LossHead(nn.Module):
+    """The output layer: logits as usual, or, given labels, the loss without whole logits.
+
+    It owns its weight, so that under ZeRO-3 the weight is gathered exactly while it is needed.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight = linear.weight
+
+    def forward(self, hidden: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Give logits (batch, sequence, vocabulary), or with labels (batch, sequence) each token's loss in nats.
+
+        Tokens whose label is IGNORED have loss zero.
+        """
+        if labels is None:
+            return functional.linear(hidden, self.weight)
+        predicted = labels != IGNORED
+        chunked: Any = ChunkedCrossEntropy.apply
+        losses = chunked(hidden[predicted], self.weight, labels[predicted])
+        return torch.zeros_like(labels, dtype=torch.float32).masked_scatter(predicted, losses)
+
+
+class TrainingModel(nn.Module):
+    """A causal language model that gives per-token losses: what the training loop calls."""
+
+    def __init__(self, causal: nn.Module) -> None:
+        super().__init__()
+        self.causal = causal
+
+    def forward(self, input_ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the loss summed over predicted tokens, and each token's loss for the record.
+
+        input_ids, labels: (batch, sequence); labels are already shifted. Rows are causal throughout, documents of one
+        row see those before them, as in the paper.
+        """
+        causal: Any = self.causal
+        base = causal.get_base_model() if hasattr(causal, "get_base_model") else causal
+        hidden = base.model(input_ids=input_ids, use_cache=False).last_hidden_state
+        losses: Tensor = base.lm_head(hidden, labels)
+        return losses.sum(), losses.detach()

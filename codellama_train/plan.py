@@ -1,0 +1,38 @@
+"""What a recipe will do, in derived numbers: the answer of `--dry-run`. Imports no torch."""
+
+from __future__ import annotations
+
+from codellama_train.console import print_table
+from codellama_train.recipe.training import TrainingRecipe, sequences_per_rank
+from codellama_train.schedule import learning_rate
+
+
+def print_plan(recipe: TrainingRecipe, *, num_ranks: int) -> None:
+    """Print every derived number of a recipe for a number of devices."""
+    rows = sequences_per_rank(recipe.sequences_per_step, num_ranks)
+    machine, optimizer, steps = recipe.machine, recipe.optimizer, recipe.steps
+    origin = recipe.model.init_from or "random weights"
+    facts: list[tuple[str, object]] = [
+        ("starts from", origin),
+        ("run folder", recipe.run_dir),
+        ("RoPE base", recipe.model.rope_theta),
+        ("steps", steps),
+        ("tokens in all", steps * recipe.batch.tokens_per_step),
+        ("tokens per step", recipe.batch.tokens_per_step),
+        ("sequence length in tokens", recipe.data.sequence_length),
+        ("sequences per step (lanes)", recipe.sequences_per_step),
+        ("devices", num_ranks),
+        ("sequences per device and step", rows),
+        ("padded rows per step", rows * num_ranks - recipe.sequences_per_step),
+        ("gradient accumulation (micro-steps)", -(-rows // machine.sequences_per_device)),
+        ("learning rate at the first step", f"{learning_rate(1, optimizer, steps=steps):.3g}"),
+        (f"peak learning rate, from step {optimizer.warmup_steps:,}", f"{optimizer.peak_learning_rate:.3g}"),
+        ("learning rate at the last step", f"{learning_rate(steps, optimizer, steps=steps):.3g}"),
+        ("infilling rate", recipe.data.infilling.rate if recipe.data.infilling else "none"),
+        ("trained", "LoRA adapters" if recipe.lora else "all weights"),
+        ("ZeRO stage", machine.zero_stage),
+    ]
+    print_table(recipe.name, ["", "value"], facts)
+    total = steps * recipe.batch.tokens_per_step
+    sources = [(name, source.share, round(source.share * total)) for name, source in recipe.data.sources.items()]
+    print_table("mixture", ["source", "share of tokens", "tokens"], sources)

@@ -1,0 +1,156 @@
+"""Read a recipe file, apply `key=value` overrides, and refuse what is wrong in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from codellama_train.console import UserError
+
+RUNS_PLACEHOLDER = "{runs}"
+
+
+class RecipeTable(BaseModel):
+    """One table of a recipe: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+RecipeType = TypeVar("RecipeType", bound=RecipeTable)
+
+
+def load(recipe_type: type[RecipeType], path: Path, overrides: Sequence[str] = ()) -> RecipeType:
+    """Read the TOML file at `path` as `recipe_type`, with dotted `key=value` overrides applied in order.
+
+    `{runs}` in any text value becomes the recipe's `runs` folder, so that one key moves everything a family produces.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no recipe at {path}; recipes/README.md lists those that are shipped")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a TOML file: {error}") from error
+    for override in overrides:
+        apply_override(table, override)
+    runs = table.get("runs", recipe_type.model_fields["runs"].default)
+    table["name"] = recipe_name(path)
+    try:
+        return recipe_type.model_validate(replace_placeholder(table, str(runs)))
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_problem(recipe_type, error)}") from error
+
+
+def recipe_name(path: Path) -> str:
+    """Name a recipe by its place under `recipes/`, or by its file name elsewhere: recipes/7b/code.toml is 7b/code."""
+    parts = path.resolve().with_suffix("").parts
+    if "recipes" in parts:
+        parts = parts[len(parts) - parts[::-1].index("recipes") :]
+        return "/".join(parts)
+    return parts[-1]
+
+
+def apply_override(table: dict[str, Any], override: str) -> None:
+    """Set one dotted key; the value is read as TOML, and what is not TOML is taken as text."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"{override!r} is not an override; write key=value, for example machine.zero_stage=2")
+    *parents, last = key.strip().split(".")
+    for name in parents:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise UserError(f"override {override!r}: {name!r} is a value, not a table")
+    table[last] = parse_value(text)
+
+
+def parse_value(text: str) -> Any:
+    """Read `text` as a TOML value, or keep it as text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def replace_placeholder(value: Any, runs: str) -> Any:
+    """Put the runs folder in place of `{runs}` in every text of a nested value."""
+    if isinstance(value, dict):
+        return {key: replace_placeholder(item, runs) for key, item in value.items()}
+    if isinstance(value, list):
+        return [replace_placeholder(item, runs) for item in value]
+    return value.replace(RUNS_PLACEHOLDER, runs) if isinstance(value, str) else value
+
+
+def first_problem(recipe_type: type[BaseModel], error: ValidationError) -> str:
+    """Say the first problem pydantic found in the words of the recipe's reader."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known_keys(recipe_type, problem["loc"][:-1]), n=1)
+        prefix = key[: len(key) - len(str(problem["loc"][-1]))]
+        return f"unknown recipe key {key!r}" + (f"; did you mean {prefix + near[0]!r}?" if near else "")
+    if problem["type"] == "missing":
+        return f"recipe key {key!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key} = {problem['input']!r}: {message}" if key and problem["type"] != "value_error" else message
+
+
+def known_keys(recipe_type: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """List the keys that the table at `location` may have."""
+    schema = recipe_type.model_json_schema()
+    node = schema
+    for part in location:
+        node = _resolve(schema, node)
+        options = [_resolve(schema, option) for option in node.get("anyOf", node.get("oneOf", [node]))]
+        properties = [option["properties"][part] for option in options if part in option.get("properties", {})]
+        others = [option["additionalProperties"] for option in options if option.get("additionalProperties")]
+        node = (properties + others + [{}])[0] if options else {}
+    node = _resolve(schema, node)
+    options = [_resolve(schema, option) for option in node.get("anyOf", node.get("oneOf", [node]))]
+    return [key for option in options for key in option.get("properties", {})]
+
+
+def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """Follow a JSON schema reference."""
+    reference = node.get("$ref")
+    return schema["$defs"][reference.rsplit("/", 1)[1]] if reference else node
+
+
+def as_toml(recipe: BaseModel) -> str:
+    """Write a resolved recipe as TOML, absent tables left out, so that it loads to the same recipe."""
+    lines: list[str] = []
+    _write_table(recipe.model_dump(mode="json", exclude_none=True, exclude={"name"}), "", lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _write_table(table: dict[str, Any], name: str, lines: list[str]) -> None:
+    values = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    if name and (values or not table):
+        lines.append(f"\n[{name}]")
+    lines.extend(f"{_key(key)} = {_toml_value(value)}" for key, value in values.items())
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _write_table(value, f"{name}.{_key(key)}" if name else _key(key), lines)
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else _toml_value(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + "".join(_escape(character) for character in value) + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return repr(value)
+
+
+def _escape(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character >= " " and character != "\x7f" else f"\\u{ord(character):04x}"

@@ -1,0 +1,202 @@
+"""The training recipe: every number of one training stage, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from codellama_train.console import UserError
+from codellama_train.recipe.loading import RecipeTable
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+MOST_PADDED_ROWS = 0.10
+
+
+class Architecture(RecipeTable):
+    """The shape of a model trained from scratch; names are those of transformers' Llama configuration."""
+
+    hidden_size: Positive
+    intermediate_size: Positive
+    num_hidden_layers: Positive
+    num_attention_heads: Positive
+    num_key_value_heads: Positive
+    initializer_range: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Architecture:
+        if self.hidden_size % self.num_attention_heads or self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"model.architecture: hidden_size={self.hidden_size} must be a multiple of num_attention_heads="
+                f"{self.num_attention_heads}, and that of num_key_value_heads={self.num_key_value_heads}"
+            )
+        return self
+
+
+class Model(RecipeTable):
+    """What training starts from: a Hugging Face folder or hub name, or an architecture with random weights."""
+
+    init_from: str | None = None
+    architecture: Architecture | None = None
+    tokenizer: str | None = None  # a folder; by default the one that comes with init_from
+    rope_theta: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Model:
+        if (self.init_from is None) == (self.architecture is None):
+            raise ValueError("model needs either init_from (a model folder or hub name) or [model.architecture]")
+        if self.architecture and not self.tokenizer:
+            raise ValueError("model.tokenizer is missing: a model from random weights must be told its tokenizer")
+        return self
+
+
+class Infilling(RecipeTable):
+    """The infilling transform (section 2.3); the table's absence means that every document stays in order."""
+
+    rate: Fraction
+
+
+class Source(RecipeTable):
+    """One source of the mixture."""
+
+    shards: Path
+    share: Fraction  # of tokens
+
+    model_config = RecipeTable.model_config | {"strict": False}  # paths come as text
+
+
+class Data(RecipeTable):
+    """The mixture and how sequences are cut from it."""
+
+    sequence_length: Positive
+    seed: Annotated[int, Field(ge=0)]
+    sources: Annotated[dict[str, Source], Field(min_length=1)]
+    infilling: Infilling | None = None
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> Data:
+        total = sum(source.share for source in self.sources.values())
+        if not math.isclose(total, 1.0, abs_tol=1e-6):
+            raise ValueError(f"data.sources: the shares sum to {total:g}; they are shares of tokens and must sum to 1")
+        return self
+
+
+class Batch(RecipeTable):
+    """Tokens per optimizer step, and in all."""
+
+    tokens_per_step: Positive
+    total_tokens: Positive
+
+
+class Optimizer(RecipeTable):
+    """AdamW with linear warm-up and cosine decay."""
+
+    peak_learning_rate: Annotated[float, Field(gt=0)]
+    final_learning_rate_fraction: Annotated[float, Field(ge=0, le=1)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    warmup_start_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    betas: tuple[float, float]
+    epsilon: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    gradient_clipping: Annotated[float, Field(gt=0)]
+
+    model_config = RecipeTable.model_config | {"strict": False}  # TOML has lists, not tuples
+
+
+class Lora(RecipeTable):
+    """Low-rank adapters on the named linear layers; every other weight stays as it is."""
+
+    rank: Positive
+    alpha: Positive
+    target_modules: Annotated[list[str], Field(min_length=1)]
+
+
+class Wandb(RecipeTable):
+    """Send metrics to Weights & Biases as well."""
+
+    project: str
+    mode: Literal["online", "offline"]
+
+
+class Machine(RecipeTable):
+    """How a recipe runs on the machine at hand; may change at any resume without changing what is learned."""
+
+    zero_stage: Literal[1, 2, 3]
+    sequences_per_device: Positive
+    activation_checkpointing: bool
+    log_every_steps: Positive
+    save_every_steps: Positive
+    keep_checkpoints: Positive
+    wandb: Wandb | None = None
+
+
+class TrainingRecipe(RecipeTable):
+    """One training stage, complete: loaded by `load`, frozen, every number either given or derived here."""
+
+    name: str
+    runs: str = "runs"
+    model: Model
+    data: Data
+    batch: Batch
+    optimizer: Optimizer
+    lora: Lora | None = None
+    machine: Machine
+
+    @model_validator(mode="after")
+    def _derived_numbers_exist(self) -> TrainingRecipe:
+        if self.optimizer.warmup_steps >= self.steps:
+            raise ValueError(
+                f"optimizer.warmup_steps={self.optimizer.warmup_steps:,} must be below the {self.steps:,} steps that "
+                f"batch.total_tokens={self.batch.total_tokens:,} gives"
+            )
+        return self
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder that holds all this recipe produces."""
+        return Path(self.runs) / self.name
+
+    @property
+    def sequences_per_step(self) -> int:
+        """Rows of the global batch, which are the lanes of the data order."""
+        sequences, remainder = divmod(self.batch.tokens_per_step, self.data.sequence_length)
+        if remainder or not sequences:
+            nearest = max(sequences, 1) * self.data.sequence_length
+            raise ValueError(
+                f"batch.tokens_per_step={self.batch.tokens_per_step:,} is not a multiple of data.sequence_length="
+                f"{self.data.sequence_length:,}; the nearest is {nearest:,}"
+            )
+        return sequences
+
+    @property
+    def steps(self) -> int:
+        """Optimizer updates: the recipe's tokens in whole steps, to the nearest."""
+        _ = self.sequences_per_step
+        steps = round(self.batch.total_tokens / self.batch.tokens_per_step)
+        if not steps:
+            raise ValueError(
+                f"batch.total_tokens={self.batch.total_tokens:,} is less than half a step of batch.tokens_per_step="
+                f"{self.batch.tokens_per_step:,}"
+            )
+        return steps
+
+    def learned_half(self) -> dict[str, object]:
+        """What decides the weights, as JSON values: a run folder holds one such half for ever."""
+        return self.model_dump(mode="json", exclude_none=True, include={"model", "data", "batch", "optimizer", "lora"})
+
+
+def sequences_per_rank(sequences_per_step: int, num_ranks: int) -> int:
+    """Rows each rank runs in a step; ranks that do not divide the batch run rows without predicted tokens."""
+    rows = -(-sequences_per_step // num_ranks)
+    wasted = 1 - sequences_per_step / (rows * num_ranks)
+    if wasted > MOST_PADDED_ROWS:
+        raise UserError(
+            f"{num_ranks} devices do not divide the {sequences_per_step:,} sequences of a step: {wasted:.0%} of the "
+            f"rows would be padding (at most {MOST_PADDED_ROWS:.0%}); use a number of devices that divides "
+            f"{sequences_per_step:,}"
+        )
+    return rows

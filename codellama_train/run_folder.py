@@ -1,0 +1,118 @@
+"""The run folder: what it was made from, and whether a recipe may continue in it. Imports no torch."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from codellama_train import artifacts
+from codellama_train.console import UserError
+from codellama_train.recipe.loading import as_toml
+from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.tokens.shards import ShardSet
+
+RECIPE_FILE, SOURCE_FILE, METRICS_FILE = "recipe.toml", "source.json", "metrics.jsonl"
+CHECKPOINTS, FINAL = "checkpoints", "final"
+PACKAGES = ("torch", "transformers", "deepspeed", "peft", "sentencepiece", "numpy")
+
+State = Literal["new", "started", "complete"]
+logger = logging.getLogger(__name__)
+
+
+def origins(recipe: TrainingRecipe) -> dict[str, Any]:
+    """Fingerprint what the recipe starts from: its base model (if that is a folder of ours) and its shards."""
+    found: dict[str, Any] = {}
+    if recipe.model.init_from is not None:
+        folder = Path(recipe.model.init_from)
+        if artifacts.read_manifest(folder) is not None:
+            found["model.init_from"] = artifacts.manifest_fingerprint(folder)
+        elif folder.is_relative_to(recipe.runs):
+            raise UserError(
+                f"model.init_from={recipe.model.init_from!r} does not exist yet: train "
+                f"{folder.parent.relative_to(recipe.runs)} first, or set model.init_from to another model folder"
+            )
+    for name, source in recipe.data.sources.items():
+        shards = ShardSet(source.shards)
+        found[f"data.sources.{name}.shards"] = artifacts.manifest_fingerprint(shards.folder)
+    return found
+
+
+def examine(recipe: TrainingRecipe) -> State:
+    """Say how far the recipe's run folder is; refuse one that another recipe, base or data set made."""
+    run_dir, asked_origins = recipe.run_dir, origins(recipe)
+    if not (run_dir / RECIPE_FILE).is_file():
+        return "new"
+    stored = tomllib.loads((run_dir / RECIPE_FILE).read_text(encoding="utf-8"))
+    key = first_difference(_learned(stored), _learned(tomllib.loads(as_toml(recipe))))
+    if key is not None:
+        raise UserError(
+            f"{run_dir} holds a run of another recipe: {key}; give this one another name or another runs folder, "
+            "or remove that folder"
+        )
+    stored_origins = artifacts.read_json(run_dir / SOURCE_FILE)["origins"]
+    key = first_difference(stored_origins, asked_origins)
+    if key is not None:
+        raise UserError(
+            f"{run_dir} was trained from something that has changed since: {key}; to train it anew remove that folder"
+        )
+    return "complete" if artifacts.read_manifest(run_dir / FINAL) else "started"
+
+
+def _learned(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in ("machine", "runs")}
+
+
+def first_difference(stored: Any, asked: Any, path: str = "") -> str | None:
+    """Name the first key that two nested tables do not agree on, with both values; None if they agree."""
+    if isinstance(stored, dict) and isinstance(asked, dict):
+        for key in [*stored, *(key for key in asked if key not in stored)]:
+            name = f"{path}.{key}" if path else key
+            difference = first_difference(stored.get(key), asked.get(key), name)
+            if difference is not None:
+                return difference
+        return None
+    return None if stored == asked else f"{path} is {_shorten(stored)} there and {_shorten(asked)} here"
+
+
+def _shorten(value: Any) -> str:
+    text = "absent" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "…'"
+
+
+def claim(recipe: TrainingRecipe, *, launch: dict[str, Any]) -> None:
+    """Write the resolved recipe and its origins into the run folder; a changed `[machine]` is logged and recorded."""
+    run_dir = recipe.run_dir
+    recipe_path, source_path = run_dir / RECIPE_FILE, run_dir / SOURCE_FILE
+    text = as_toml(recipe)
+    if recipe_path.is_file():
+        stored = tomllib.loads(recipe_path.read_text(encoding="utf-8"))
+        key = first_difference(stored["machine"], tomllib.loads(text)["machine"], "machine")
+        if key is not None:
+            logger.info("resuming with another machine setting: %s", key)
+    source: dict[str, Any] = {"origins": origins(recipe), "launches": []}
+    if source_path.is_file():
+        source = artifacts.read_json(source_path)
+    source["launches"].append(launch)
+    artifacts.write_json(source_path, source)
+    artifacts.write_text(recipe_path, text)
+
+
+def describe_software() -> dict[str, Any]:
+    """Record what code runs: the project's commit where there is one, Python, and the libraries' versions."""
+    where = Path(__file__).resolve().parent
+    git = subprocess.run(
+        ["git", "-C", str(where), "describe", "--always", "--dirty", "--abbrev=40"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "commit": git.stdout.strip() or None,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }

@@ -1,0 +1,155 @@
+"""Llama-style SentencePiece tokenizers, extended by Code Llama's 16 infilling pieces (section 2.3)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
+
+from codellama_train.console import UserError
+
+TOKENIZER_FILE = "tokenizer.model"
+VOCABULARY_MULTIPLE = 16
+CONTROL = 3  # SentencePiece's piece type that no text can spell
+
+# Code Llama's layout: ids 32,000 to 32,015 in this order. The first seven and the last five are never used; they are
+# kept so that the four sentinels have the ids of the released models.
+INFILLING_PIECES = (
+    *("▁<SU", "▁<SUF", "▁<PRE", "▁<M", "▁<MID", "▁<E", "▁<EOT"),
+    *("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>"),
+    *("▁" + "<EOT>" * times for times in range(2, 7)),
+)
+
+
+@dataclass(frozen=True)
+class Sentinels:
+    """Ids of the four infilling tokens."""
+
+    prefix: int
+    suffix: int
+    middle: int
+    end: int
+
+
+class SentencePieceTokenizer:
+    """A `tokenizer.model` with the infilling pieces as ids only: no text is ever encoded to one of them.
+
+    The pieces are appended in memory after the base's own (or demoted there, if the base is a Code Llama), so encoding
+    of ordinary text is exactly the base's.
+    """
+
+    def __init__(self, model_bytes: bytes) -> None:
+        extended = extend_model(model_bytes)
+        self.fingerprint = hashlib.sha256(model_bytes).hexdigest()
+        self.model_bytes = model_bytes
+        self._plain = load_processor(extended)
+        self._bare = load_processor(without_dummy_prefix(extended))
+        pieces = self._plain.get_piece_size()
+        self.vocabulary_size = -(-pieces // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+        self.bos_id: int = self._plain.bos_id()
+        self.eos_id: int = self._plain.eos_id()
+        self.sentinels = Sentinels(
+            prefix=self._plain.piece_to_id("▁<PRE>"),
+            suffix=self._plain.piece_to_id("▁<SUF>"),
+            middle=self._plain.piece_to_id("▁<MID>"),
+            end=self._plain.piece_to_id("▁<EOT>"),
+        )
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> SentencePieceTokenizer:
+        """Read `tokenizer.model` from a model folder or a tokenizer folder."""
+        path = folder if folder.is_file() else folder / TOKENIZER_FILE
+        if not path.is_file():
+            raise UserError(f"{folder} has no {TOKENIZER_FILE}; a SentencePiece tokenizer is needed")
+        return cls(path.read_bytes())
+
+    def save(self, folder: Path) -> None:
+        """Write the base's `tokenizer.model`, from which the extended tokenizer is rebuilt."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / TOKENIZER_FILE).write_bytes(self.model_bytes)
+
+    def encode(self, text: str) -> list[int]:
+        """Encode with Llama's implicit leading space; no BOS or EOS is added."""
+        ids: list[int] = self._plain.encode(text)
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode many texts at once; the same ids as `encode` for each."""
+        batch: list[list[int]] = self._plain.encode(list(texts))
+        return batch
+
+    def encode_infilling(self, text: str) -> list[int]:
+        """Encode a middle or a suffix: without the implicit leading space (section 2.3)."""
+        ids: list[int] = self._bare.encode(text)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Undo `encode`; control ids give nothing."""
+        text: str = self._plain.decode([int(token) for token in ids])
+        return text
+
+    def decode_infilling(self, ids: Sequence[int]) -> str:
+        """Undo `encode_infilling`: a leading space is the text's own and stays."""
+        text: str = self._bare.decode([int(token) for token in ids])
+        return text
+
+    def piece(self, token_id: int) -> str:
+        """Name a token for people to read; padding rows of the vocabulary have no piece."""
+        name: str = self._plain.id_to_piece(token_id) if token_id < self._plain.get_piece_size() else "<unused>"
+        return name
+
+    def extended_model(self) -> Any:
+        """Give the extended SentencePiece model as a protocol buffer, for the export to other formats."""
+        return parse_model(self._plain.serialized_model_proto())
+
+
+def parse_model(model_bytes: bytes) -> Any:
+    """Read a SentencePiece model file's bytes."""
+    model = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString(model_bytes)
+    return model
+
+
+def extend_model(model_bytes: bytes) -> bytes:
+    """Append the 16 infilling pieces as control pieces; pieces that the base already has keep their ids, demoted.
+
+    As ordinary pieces (Meta's form) they would turn the text ` <PRE>` of a user's file into a sentinel id.
+    """
+    model = parse_model(model_bytes)
+    present = {piece.piece: piece for piece in model.pieces}
+    for index, name in enumerate(INFILLING_PIECES):
+        if name in present and is_complete_layout(present):
+            present[name].type = CONTROL
+        else:
+            model.pieces.add(piece=name, score=-1e9 - index, type=CONTROL)
+    extended: bytes = model.SerializeToString()
+    return extended
+
+
+def is_complete_layout(pieces: dict[str, Any]) -> bool:
+    """Tell a Code Llama vocabulary from one that happens to hold a piece of the same name."""
+    return all(name in pieces for name in INFILLING_PIECES)
+
+
+def without_dummy_prefix(model_bytes: bytes) -> bytes:
+    """Switch the implicit leading space off.
+
+    Equal to Meta's trick (encode after a rare symbol, drop two ids) wherever that symbol is one piece, and right where
+    it is not.
+    """
+    model = parse_model(model_bytes)
+    model.normalizer_spec.add_dummy_prefix = False
+    bare: bytes = model.SerializeToString()
+    return bare
+
+
+def load_processor(model_bytes: bytes) -> Any:
+    """Load a SentencePiece processor from bytes."""
+    processor = sentencepiece.SentencePieceProcessor()
+    processor.load_from_serialized_proto(model_bytes)
+    return processor
