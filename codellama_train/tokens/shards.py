@@ -196,5 +196,7 @@ class ShardSet:
         if key not in self._maps:
             dtype = {"tokens": np.dtype(self.manifest["dtype"]), "ends": np.dtype("<u8")}.get(name, np.dtype("u1"))
             path = (self.folder / f"{shard:05d}").with_suffix("." + name)
-            self._maps[key] = np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+            # As a plain array: slices of a memmap cost as much as the tokens of a short document.
+            mapped = np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+            self._maps[key] = np.asarray(mapped)
         return self._maps[key]

@@ -24,6 +24,7 @@ INFILLING_PIECES = (
     *("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>"),
     *("▁" + "<EOT>" * times for times in range(2, 7)),
 )
+SENTINEL_PIECES = INFILLING_PIECES[7:11]
 
 
 @dataclass(frozen=True)
@@ -116,17 +117,21 @@ def parse_model(model_bytes: bytes) -> Any:
 
 
 def extend_model(model_bytes: bytes) -> bytes:
-    """Append the 16 infilling pieces as control pieces; pieces that the base already has keep their ids, demoted.
+    """Append the 16 infilling pieces as control pieces; sentinels that the base already has keep their ids, demoted.
 
-    As ordinary pieces (Meta's form) they would turn the text ` <PRE>` of a user's file into a sentinel id.
+    As ordinary pieces (Meta's form) they would turn the text ` <PRE>` of a user's file into a sentinel id. Where an
+    ordinary piece of the base has the name of an unused one, that stays ordinary and its place is filled.
     """
     model = parse_model(model_bytes)
     present = {piece.piece: piece for piece in model.pieces}
+    is_complete = is_complete_layout(present)
+    has_sentinels = all(name in present for name in SENTINEL_PIECES)
     for index, name in enumerate(INFILLING_PIECES):
-        if name in present and is_complete_layout(present):
+        if name in present and (is_complete or name in SENTINEL_PIECES):
             present[name].type = CONTROL
-        else:
-            model.pieces.add(piece=name, score=-1e9 - index, type=CONTROL)
+        if not has_sentinels:
+            place_name = f"<infilling_{index}>" if name in present else name
+            model.pieces.add(piece=place_name, score=-1e9 - index, type=CONTROL)
     extended: bytes = model.SerializeToString()
     return extended
 

@@ -1,0 +1,100 @@
+"""Write a model as a Hugging Face folder that plain transformers loads, and prove that it does."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from codellama_train import artifacts
+from codellama_train.checkpoint import ENGINE, newest_whole
+from codellama_train.console import UserError
+from codellama_train.distributed import Processes, barrier
+from codellama_train.engine import consolidated_weights
+from codellama_train.lora import add_adapters, merged
+from codellama_train.model import assert_rope_theta, build_model, load_tokenizer, restore_rotary_precision
+from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.run_folder import FINAL
+from codellama_train.tokens.hugging_face import check_fast_tokenizer, write_fast_tokenizer
+from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+
+CAUSAL = "causal."  # where TrainingModel keeps the language model
+ADAPTER = "adapter"
+PROBE_TOKENS = 64
+
+logger = logging.getLogger(__name__)
+
+
+def export_run(recipe: TrainingRecipe, engine: Any, *, tokenizer: SentencePieceTokenizer, processes: Processes) -> None:
+    """Write the trained model to the run's `final/`; all processes take part, the first one writes."""
+    weights = consolidated_weights(engine, processes)
+    if processes.is_first:
+        with artifacts.new_folder(recipe.run_dir / FINAL) as folder:
+            write_model_folder(folder, recipe, weights=weights, tokenizer=tokenizer)
+            artifacts.write_manifest(folder, {"recipe": recipe.name, "steps": recipe.steps})
+        logger.info("wrote %s", recipe.run_dir / FINAL)
+    barrier()
+
+
+def export_checkpoint(recipe: TrainingRecipe, path: Path) -> int:
+    """Write the newest whole checkpoint of a run as a model folder, in this one process; gives its step."""
+    newest = newest_whole(recipe.run_dir)
+    if newest is None:
+        raise UserError(f"{recipe.run_dir} has no checkpoint; a finished run has its model at {recipe.run_dir / FINAL}")
+    step: int = artifacts.read_json(newest / artifacts.MANIFEST)["step"]
+    weights = get_fp32_state_dict_from_zero_checkpoint(str(newest), tag=ENGINE)
+    with artifacts.new_folder(path) as folder:
+        write_model_folder(folder, recipe, weights=weights, tokenizer=load_tokenizer(recipe.model))
+        artifacts.write_manifest(folder, {"recipe": recipe.name, "steps": step})
+    return step
+
+
+def write_model_folder(
+    folder: Path, recipe: TrainingRecipe, *, weights: dict[str, Tensor], tokenizer: SentencePieceTokenizer
+) -> None:
+    """Write configuration, weights in bfloat16, tokenizer and, for LoRA, the adapter beside the merged model."""
+    model = build_model(recipe, tokenizer)
+    trained: Any = model if recipe.lora is None else add_adapters(model, recipe.lora)
+    load_exactly(trained, {name.removeprefix(CAUSAL): weight for name, weight in weights.items()})
+    if recipe.lora is not None:
+        trained.save_pretrained(folder / ADAPTER)
+        trained = merged(trained)
+    trained = trained.to(torch.bfloat16)
+    restore_rotary_precision(trained, model.config)
+    trained.save_pretrained(folder)
+    write_config(folder, model.config)
+    tokenizer.save(folder)
+    write_fast_tokenizer(tokenizer, folder)
+    check_model_folder(folder, trained, rope_theta=recipe.model.rope_theta)
+    check_fast_tokenizer(folder)
+
+
+def load_exactly(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load weights by name; every parameter must be given, and nothing else."""
+    expected = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    assert expected == weights.keys(), sorted(expected ^ weights.keys())[:5]
+    model.load_state_dict(weights, strict=False)
+
+
+def write_config(folder: Path, config: Any) -> None:
+    """Add the top-level `rope_theta` that readers before transformers 5 look for; without it they assume 10,000."""
+    path = folder / "config.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored["rope_theta"] = config.rope_parameters["rope_theta"]
+    stored["use_cache"] = True
+    artifacts.write_json(path, stored)
+
+
+@torch.inference_mode()
+def check_model_folder(folder: Path, model: Any, *, rope_theta: float) -> None:
+    """Load the folder with plain transformers and demand the live model's logits and RoPE base."""
+    reloaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    assert_rope_theta(reloaded, rope_theta)
+    probe = torch.randint(model.config.vocab_size, (1, PROBE_TOKENS), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(reloaded.eval()(probe).logits, model.eval()(probe).logits, rtol=0, atol=0)

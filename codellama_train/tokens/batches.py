@@ -1,0 +1,101 @@
+"""Whole steps for one rank: the rows of the lanes it owns, prepared in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from codellama_train.console import UserError
+from codellama_train.recipe.training import TrainingRecipe, sequences_per_rank
+from codellama_train.tokens.lanes import LaneState, Mixture
+from codellama_train.tokens.mixture import MixtureSource
+from codellama_train.tokens.rows import IGNORED, empty_row
+from codellama_train.tokens.shards import ShardSet
+from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+
+MOST_SOURCES = 255  # a row names its tokens' sources in one byte each
+SPACES = "  a  "
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """A rank's part of one step. Arrays: (rows, sequence_length); `states` are those of its lanes after the step."""
+
+    input_ids: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    source: npt.NDArray[np.uint8]
+    infilled: npt.NDArray[np.bool_]
+    states: tuple[LaneState, ...]
+    num_predicted: int
+
+
+class LaneBatches:
+    """Hands a rank its part of one step after another.
+
+    `states` are those of *all* lanes, in order, as a checkpoint of any number of ranks holds them; None starts anew.
+    The next step is prepared while the caller works; the state that counts is always that of the batch handed over.
+    """
+
+    def __init__(
+        self, mixture: Mixture, *, rank: int, num_ranks: int, states: Sequence[LaneState] | None = None
+    ) -> None:
+        if states is None:
+            states = [mixture.initial_state(lane) for lane in range(mixture.num_lanes)]
+        assert len(states) == mixture.num_lanes, (len(states), mixture.num_lanes)
+        self._mixture = mixture
+        self._num_rows = sequences_per_rank(mixture.num_lanes, num_ranks)
+        self.lanes = range(mixture.num_lanes)[rank * self._num_rows : (rank + 1) * self._num_rows]
+        self.states = tuple(states[lane] for lane in self.lanes)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        self._coming: Future[StepBatch] = self._worker.submit(self._build, self.states)
+
+    def next_step(self) -> StepBatch:
+        """Give the next step and start on the one after it."""
+        batch = self._coming.result()
+        self.states = batch.states
+        self._coming = self._worker.submit(self._build, batch.states)
+        return batch
+
+    def _build(self, states: Sequence[LaneState]) -> StepBatch:
+        mixture = self._mixture
+        drawn = [mixture.next_row(lane, state) for lane, state in zip(self.lanes, states, strict=True)]
+        padding = empty_row(mixture.sequence_length, pad_id=mixture.tokenizer.eos_id)
+        rows = [row for row, _ in drawn] + [padding] * (self._num_rows - len(drawn))
+        labels = np.stack([row.labels for row in rows])
+        return StepBatch(
+            input_ids=np.stack([row.input_ids for row in rows]),
+            labels=labels,
+            source=np.stack([row.source for row in rows]),
+            infilled=np.stack([row.infilled for row in rows]),
+            states=tuple(state for _, state in drawn),
+            num_predicted=int((labels != IGNORED).sum()),
+        )
+
+
+def open_mixture(recipe: TrainingRecipe, tokenizer: SentencePieceTokenizer) -> Mixture:
+    """Open the shards of a recipe as its lanes; refuses shards of another tokenizer."""
+    data = recipe.data
+    if len(data.sources) > MOST_SOURCES:
+        raise UserError(f"data.sources has {len(data.sources)} tables; a mixture has at most {MOST_SOURCES} sources")
+    if data.infilling is not None and tokenizer.decode_infilling(tokenizer.encode_infilling(SPACES)) != SPACES:
+        raise UserError(
+            "data.infilling needs a tokenizer that keeps every space, but this one joins or drops spaces, so the parts "
+            "of a document would not fit together; remove [data.infilling] or start from another base"
+        )
+    sources = []
+    for name, source in data.sources.items():
+        shards = ShardSet(source.shards)
+        shards.require_tokenizer(tokenizer.fingerprint, tokenizer.vocabulary_size)
+        sources.append(MixtureSource(name, source.share, shards))
+    return Mixture(
+        sources,
+        tokenizer=tokenizer,
+        sequence_length=data.sequence_length,
+        num_lanes=recipe.sequences_per_step,
+        seed=data.seed,
+        infilling_rate=data.infilling.rate if data.infilling else None,
+    )

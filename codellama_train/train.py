@@ -1,0 +1,181 @@
+"""The training loop: one for every stage of the paper, which are next-token prediction with different numbers."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from codellama_train import checkpoint
+from codellama_train.distributed import gathered, start_processes, summed
+from codellama_train.engine import micro_steps, set_learning_rate, start_engine
+from codellama_train.export import export_run
+from codellama_train.lora import add_adapters
+from codellama_train.loss import TrainingModel
+from codellama_train.metrics import LossSums, MetricsLog, peak_memory_bytes
+from codellama_train.model import assert_rope_theta, build_model, load_tokenizer
+from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.run_folder import claim, describe_software
+from codellama_train.schedule import learning_rate
+from codellama_train.stopping import StopRequest
+from codellama_train.tokens.batches import LaneBatches, StepBatch, open_mixture
+from codellama_train.tokens.lanes import LaneState, summarise
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Window:
+    """What has gathered since the last line of metrics."""
+
+    sums: LossSums
+    steps: int = 0
+    waited_seconds: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+
+class Run:
+    """A recipe being trained by this process and its peers."""
+
+    def __init__(self, recipe: TrainingRecipe) -> None:
+        self.recipe = recipe
+        self.processes = start_processes()
+        if not self.processes.is_first:
+            logging.getLogger().setLevel(logging.ERROR)
+        self.tokenizer = load_tokenizer(recipe.model)
+        self.mixture = open_mixture(recipe, self.tokenizer)
+        model = build_model(recipe, self.tokenizer)
+        if recipe.machine.activation_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        trained = model if recipe.lora is None else add_adapters(model, recipe.lora)
+        if self.processes.is_first:
+            claim(recipe, launch=self._describe_launch())
+        self.engine = start_engine(TrainingModel(trained), model.config, recipe=recipe, processes=self.processes)
+        assert_rope_theta(model, recipe.model.rope_theta)
+        position = checkpoint.load_newest(recipe, self.engine, self.processes)
+        self.step = position.step if position else 0
+        self.batches = LaneBatches(
+            self.mixture,
+            rank=self.processes.rank,
+            num_ranks=self.processes.num_ranks,
+            states=position.lanes if position else None,
+        )
+        self.log = MetricsLog(recipe, resumed_step=self.step) if self.processes.is_first else None
+        self.stop = StopRequest(recipe.run_dir)
+
+    def _describe_launch(self) -> dict[str, Any]:
+        return {
+            "num_ranks": self.processes.num_ranks,
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            **describe_software(),
+        }
+
+
+def train(recipe: TrainingRecipe) -> None:
+    """Train the recipe from wherever its run folder stands to its end, or until it is asked to stop."""
+    run = Run(recipe)
+    window = Window(new_sums(run))
+    lanes = run.batches.states
+    while run.step < recipe.steps:
+        started = time.monotonic()
+        batch = run.batches.next_step()
+        window.waited_seconds += time.monotonic() - started
+        counts = summed(torch.tensor([batch.num_predicted, int(run.stop.is_made())], device=run.processes.device))
+        if counts[1]:
+            finish_early(run, lanes)
+            return
+        sums = accumulate_gradients(run, batch, predicted_tokens=int(counts[0]))
+        window.sums.values += sums.values
+        run.step += 1
+        set_learning_rate(run.engine, learning_rate(run.step, recipe.optimizer, steps=recipe.steps))
+        run.engine.step()
+        lanes = batch.states
+        window.steps += 1
+        if run.step % recipe.machine.log_every_steps == 0 or run.step == recipe.steps:
+            write_metrics(run, window, batch)
+            window = Window(new_sums(run))
+        if run.step % recipe.machine.save_every_steps == 0 and run.step < recipe.steps:
+            save(run, lanes)
+    finish(run)
+
+
+def new_sums(run: Run) -> LossSums:
+    """Give empty sums for the recipe's sources."""
+    return LossSums(len(run.recipe.data.sources), run.processes.device)
+
+
+def accumulate_gradients(run: Run, batch: StepBatch, *, predicted_tokens: int) -> LossSums:
+    """Run forward and backward over this process's rows of a step, and give the losses of all processes.
+
+    The gradient is that of the loss summed over the step's predicted tokens divided by their number on all devices, so
+    short answers and padded rows weigh what they should. All but the update happens here; the caller makes that.
+    """
+    rows = run.recipe.machine.sequences_per_device
+    last = micro_steps(run.recipe, run.processes.num_ranks) - 1
+    sums = new_sums(run)
+    # DeepSpeed averages over processes; this factor turns its average into a sum.
+    scale = run.processes.num_ranks / predicted_tokens
+    for micro_step in range(last + 1):
+        part = slice(micro_step * rows, (micro_step + 1) * rows)
+        input_ids, labels, source, infilled = (
+            torch.from_numpy(array[part]).to(run.processes.device)
+            for array in (batch.input_ids, batch.labels, batch.source, batch.infilled)
+        )
+        loss, losses = run.engine(input_ids, labels)
+        run.engine.backward(loss * scale, scale_wrt_gas=False)
+        sums.add(losses, labels, source=source, infilled=infilled)
+        if micro_step < last:
+            run.engine.step()
+    summed(sums.values)
+    if not math.isfinite(sums.total_loss()):
+        raise RuntimeError(f"the loss of step {run.step + 1:,} is not finite; the weights before it are untouched")
+    return sums
+
+
+def write_metrics(run: Run, window: Window, batch: StepBatch) -> None:
+    """Log the window: losses, rate, speed, and what the data has been so far."""
+    states = [state for part in gathered(list(batch.states)) for state in part]
+    if run.log is None:
+        return
+    elapsed_seconds = time.monotonic() - window.started
+    recipe = run.recipe
+    run.log.write(
+        {
+            "step": run.step,
+            "tokens": run.step * recipe.batch.tokens_per_step,
+            **window.sums.as_record(list(recipe.data.sources)),
+            "learning_rate": learning_rate(run.step, recipe.optimizer, steps=recipe.steps),
+            "gradient_norm": float(run.engine.get_global_grad_norm()),
+            "tokens_per_second": window.steps * recipe.batch.tokens_per_step / elapsed_seconds,
+            "seconds_per_step": elapsed_seconds / window.steps,
+            "data_wait_fraction": window.waited_seconds / elapsed_seconds,
+            "peak_memory_bytes": peak_memory_bytes(run.processes.device),
+            **summarise(run.mixture, states),
+        }
+    )
+
+
+def save(run: Run, lanes: Sequence[LaneState]) -> None:
+    """Write a checkpoint of the last update."""
+    position = checkpoint.Position(step=run.step, lanes=lanes)
+    checkpoint.save(run.recipe, run.engine, position=position, processes=run.processes)
+
+
+def finish_early(run: Run, lanes: Sequence[LaneState]) -> None:
+    """Obey a request to stop: save the last update and leave; the same command continues."""
+    save(run, lanes)
+    if run.processes.is_first:
+        run.stop.settle()
+    logger.info("stopped as asked after step %s of %s; the same command continues", run.step, run.recipe.steps)
+
+
+def finish(run: Run) -> None:
+    """Write the finished model."""
+    export_run(run.recipe, run.engine, tokenizer=run.tokenizer, processes=run.processes)
+    if run.log is not None:
+        run.log.finish()

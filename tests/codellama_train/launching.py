@@ -1,0 +1,121 @@
+"""Start real training runs, as a person does: DeepSpeed's launcher, two processes, a small recipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+RECIPE = """
+runs = "{runs}"
+[model]
+tokenizer = "{data}/tokenizer"
+rope_theta = 10_000.0
+[model.architecture]
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 2
+num_attention_heads = 2
+num_key_value_heads = 2
+initializer_range = 0.1
+[data]
+sequence_length = 64
+seed = 3
+[data.sources.code]
+shards = "{data}/shards/code/train"
+share = 0.8
+[data.sources.language]
+shards = "{data}/shards/language/train"
+share = 0.2
+[data.infilling]
+rate = 0.9
+[batch]
+tokens_per_step = 256
+total_tokens = 3_072
+[optimizer]
+peak_learning_rate = 1e-2
+final_learning_rate_fraction = 0.1
+warmup_steps = 2
+betas = [0.9, 0.95]
+epsilon = 1e-5
+weight_decay = 0.1
+gradient_clipping = 1.0
+[machine]
+zero_stage = 2
+sequences_per_device = 1
+activation_checkpointing = false
+log_every_steps = 1
+save_every_steps = 4
+keep_checkpoints = 2
+"""
+
+
+def write_recipe(path: Path, *, runs: Path, data: Path) -> Path:
+    """Write the small recipe; its run folder is `runs` / the file's stem."""
+    path.write_text(RECIPE.format(runs=runs, data=data))
+    return path
+
+
+def start_training(recipe: Path, overrides: Sequence[str] = (), *, processes: int = 2) -> subprocess.Popen[str]:
+    """Start the launcher in a process group of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", str(processes)]
+    return subprocess.Popen(
+        [*launcher, "--master_port", str(port), "scripts/train.py", str(recipe), *overrides],
+        cwd=PROJECT,
+        env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def train(recipe: Path, overrides: Sequence[str] = (), *, processes: int = 2, exit_code: int = 0) -> str:
+    """Train to the end and give what was printed."""
+    process = start_training(recipe, overrides, processes=processes)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == exit_code, output[-4000:]
+    return output
+
+
+def kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    """Kill the launcher and all it started, at once, as soon as the condition holds."""
+    while not condition():
+        assert process.poll() is None, process.communicate()[0][-4000:]
+        try:
+            process.wait(timeout=0.02)
+        except subprocess.TimeoutExpired:
+            continue
+    os.killpg(process.pid, signal.SIGKILL)
+    for child in Path("/proc").glob("[0-9]*"):  # the launcher gives its processes sessions of their own
+        kill_if_belonging(child, process.args)
+    process.communicate()
+
+
+def kill_if_belonging(entry: Path, arguments: Any) -> None:
+    """Kill a process that works on the same recipe."""
+    recipe = next(argument for argument in arguments if str(argument).endswith(".toml"))
+    try:
+        words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        if recipe in words:
+            os.kill(int(entry.name), signal.SIGKILL)
+    except (FileNotFoundError, ProcessLookupError):
+        return
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Read a run's metrics, without what depends on the clock."""
+    volatile = {"tokens_per_second", "seconds_per_step", "data_wait_fraction", "peak_memory_bytes"}
+    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in record.items() if key not in volatile} for record in records]

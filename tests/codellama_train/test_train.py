@@ -1,0 +1,178 @@
+"""Real runs of the loop: DeepSpeed with two processes on the processor, against plain torch and against itself."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from launching import kill_when, read_metrics, start_training, train, write_recipe
+from safetensors.torch import load_file
+from torch.nn import functional
+from transformers import AutoModelForCausalLM
+
+from codellama_train import artifacts
+from codellama_train.loss import IGNORED
+from codellama_train.model import build_model, restore_rotary_precision
+from codellama_train.recipe.loading import load
+from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.schedule import learning_rate
+from codellama_train.tokens.batches import LaneBatches, open_mixture
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory, training_data):
+    """The recipe trained without interruption on two processes."""
+    folder = tmp_path_factory.mktemp("whole")
+    recipe = write_recipe(folder / "whole.toml", runs=folder / "runs", data=training_data)
+    return recipe, folder / "runs/whole", train(recipe)
+
+
+def another(recipe: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Give the same recipe with a run folder of its own."""
+    copy = tmp_path / "whole.toml"
+    copy.write_text(recipe.read_text().replace(f'runs = "{recipe.parent}/runs"', f'runs = "{tmp_path}/runs"'))
+    return copy, tmp_path / "runs/whole"
+
+
+def final_weights(run_dir: Path) -> str:
+    return artifacts.sha256_of(run_dir / "final/model.safetensors")
+
+
+def reference_run(recipe: TrainingRecipe, tokenizer) -> tuple[list[float], list[float], dict[str, torch.Tensor]]:
+    """Train in plain torch: bfloat16 weights, float32 master copies, whole-batch loss. Gives losses, norms, weights."""
+    model = build_model(recipe, tokenizer)
+    master = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    model = model.bfloat16()
+    restore_rotary_precision(model, model.config)
+    groups = [
+        {"params": [weight for weight in master.values() if weight.dim() >= 2], "weight_decay": 0.1},
+        {"params": [weight for weight in master.values() if weight.dim() < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=recipe.optimizer.betas, eps=recipe.optimizer.epsilon)
+    batches = LaneBatches(open_mixture(recipe, tokenizer), rank=0, num_ranks=1)
+    losses, norms = [], []
+    for step in range(1, recipe.steps + 1):
+        batch = batches.next_step()
+        model.zero_grad()
+        logits = model(torch.from_numpy(batch.input_ids)).logits.float()
+        loss = functional.cross_entropy(
+            logits.flatten(0, 1), torch.from_numpy(batch.labels).flatten(), ignore_index=IGNORED
+        )
+        loss.backward()
+        for name, weight in model.named_parameters():
+            master[name].grad = weight.grad.float()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(list(master.values()), recipe.optimizer.gradient_clipping)))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, recipe.optimizer, steps=recipe.steps)
+        optimizer.step()
+        losses.append(loss.item())
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                weight.copy_(master[name])
+    return losses, norms, dict(model.named_parameters())
+
+
+@pytest.fixture(scope="module")
+def reference(whole_run, tokenizer):
+    recipe = load(TrainingRecipe, whole_run[0])
+    return reference_run(recipe, tokenizer)
+
+
+def check_against(reference, run_dir: Path) -> None:
+    losses, norms, weights = reference
+    records = read_metrics(run_dir)
+    assert [record["loss"] for record in records] == pytest.approx(losses, rel=5e-3)
+    assert [record["gradient_norm"] for record in records] == pytest.approx(norms, rel=3e-2)
+    trained = load_file(run_dir / "final/model.safetensors")
+    distance = math.sqrt(
+        sum(float((trained[name].float() - weight.float()).norm() ** 2) for name, weight in weights.items())
+    )
+    size = math.sqrt(sum(float(weight.float().norm() ** 2) for weight in weights.values()))
+    assert distance < 0.02 * size
+
+
+def test_two_processes_with_zero_2_equal_plain_torch(whole_run, reference):
+    check_against(reference, whole_run[1])
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_other_zero_stages_equal_plain_torch(stage, whole_run, reference, tmp_path):
+    recipe, run_dir = another(whole_run[0], tmp_path)
+    train(recipe, [f"machine.zero_stage={stage}"])
+    check_against(reference, run_dir)
+
+
+def test_one_process_without_a_launcher_equals_plain_torch(whole_run, reference, tmp_path, project):
+    recipe, run_dir = another(whole_run[0], tmp_path)
+    command = [sys.executable, "scripts/train.py", str(recipe), "machine.sequences_per_device=3"]
+    subprocess.run(command, cwd=project, check=True, capture_output=True)
+    check_against(reference, run_dir)
+
+
+def test_metrics_say_what_was_learned_from_what(whole_run):
+    records = read_metrics(whole_run[1])
+    assert [record["step"] for record in records] == list(range(1, 13))
+    last = records[-1]
+    assert last["tokens"] == 3_072
+    assert last["loss"] < records[0]["loss"] - 1
+    assert set(last["loss_by_source"]) == {"code", "language"}
+    assert sum(last["tokens_by_source"].values()) == 3_072
+    assert 0 < last["infilled_tokens_fraction"] < 1
+
+
+def test_killed_run_resumes_to_the_same_weights(whole_run, tmp_path):
+    recipe, run_dir = another(whole_run[0], tmp_path)
+    kill_when(start_training(recipe), (run_dir / "checkpoints/step-000004").is_dir)
+    assert not (run_dir / "final").exists()
+    assert "continuing after step" in train(recipe)
+    assert read_metrics(run_dir) == read_metrics(whole_run[1])
+    assert final_weights(run_dir) == final_weights(whole_run[1])
+
+
+def test_stopped_run_exits_cleanly_and_resumes_to_the_same_weights(whole_run, tmp_path):
+    recipe, run_dir = another(whole_run[0], tmp_path)
+    run_dir.mkdir(parents=True)
+    (run_dir / "stop").touch()
+    assert "stopped as asked after step 0" in train(recipe)
+    assert not (run_dir / "stop").exists()
+    train(recipe)
+    assert read_metrics(run_dir) == read_metrics(whole_run[1])
+    assert final_weights(run_dir) == final_weights(whole_run[1])
+
+
+def test_a_complete_run_is_left_alone(whole_run, project):
+    recipe, run_dir, _ = whole_run
+    before = final_weights(run_dir)
+    again = subprocess.run(
+        [sys.executable, "scripts/train.py", str(recipe)], cwd=project, check=True, capture_output=True, text=True
+    )
+    assert "is complete" in again.stdout
+    assert final_weights(run_dir) == before
+
+
+def test_final_folder_loads_in_plain_transformers(whole_run):
+    final = whole_run[1] / "final"
+    model = AutoModelForCausalLM.from_pretrained(final, dtype=torch.bfloat16)
+    config = json.loads((final / "config.json").read_text())
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 10_000.0
+    assert model.config.max_position_embeddings == 64
+    artifacts.verify_manifest(final)
+
+
+def test_lora_trains_adapters_and_merges_them(whole_run, tmp_path):
+    base = whole_run[1] / "final"
+    recipe, run_dir = another(whole_run[0], tmp_path)
+    text = recipe.read_text()
+    start, end = text.index("[model.architecture]"), text.index("[data]\n")
+    lora = '[lora]\nrank = 4\nalpha = 8\ntarget_modules = ["q_proj", "down_proj"]\n'
+    recipe.write_text(text[:start] + lora + text[end:])
+    train(recipe, [f"model.init_from={base}", "machine.zero_stage=1"])
+    before, after = load_file(base / "model.safetensors"), load_file(run_dir / "final/model.safetensors")
+    changed = {name for name, weight in before.items() if not torch.equal(weight, after[name])}
+    assert changed == {name for name in before if "q_proj" in name or "down_proj" in name}
+    assert (run_dir / "final/adapter/adapter_model.safetensors").is_file()

@@ -1,0 +1,75 @@
+"""Every command and every path that a document names exists, and its commands' options are real."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from codellama_train.recipe.loading import load
+from codellama_train.recipe.training import TrainingRecipe
+
+PATH = re.compile(r"\b(?:recipes|scripts|benchmarks|docs|tests|data_prep|codellama_train)/[\w./-]*\w")
+COMMAND = re.compile(r"^\s*(?:\$ )?((?:python|deepspeed|bash)\b.*)$", re.MULTILINE)
+
+
+def documents(project):
+    tracked = subprocess.run(["git", "ls-files", "*.md"], cwd=project, check=True, capture_output=True, text=True)
+    names = set(tracked.stdout.split()) | {"README.md", "recipes/README.md"}
+    return [project / name for name in sorted(names)]
+
+
+def fenced(text):
+    """Give what stands in a document's code blocks."""
+    return "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL))
+
+
+def test_the_documents_are_there(project):
+    assert {path.relative_to(project).as_posix() for path in documents(project)} >= {"README.md", "recipes/README.md"}
+
+
+def test_every_path_named_exists(project):
+    for document in documents(project):
+        for name in PATH.findall(document.read_text(encoding="utf-8")):
+            assert (project / name).exists(), f"{document.name} names {name}"
+
+
+def test_every_command_names_a_script_and_options_it_has(project):
+    commands = [
+        (document, command)
+        for document in documents(project)
+        for command in COMMAND.findall(fenced(document.read_text(encoding="utf-8")))
+    ]
+    assert commands
+    for document, command in commands:
+        script = re.search(r"scripts/\w+\.(?:py|sh)", command)
+        assert script, f"{document.name}: {command}"
+        text = (project / script.group()).read_text(encoding="utf-8")
+        for option in re.findall(r"(?<=\s)--[\w-]+", command[script.end() :]):
+            assert option in text, f"{document.name}: {command}: {script.group()} has no {option}"
+
+
+@pytest.mark.parametrize("name", ["train", "prepare_data", "show_batches", "generate", "evaluate", "report", "export"])
+def test_every_verb_has_help(project, name):
+    shown = subprocess.run(
+        [sys.executable, f"scripts/{name}.py", "--help"], cwd=project, check=True, capture_output=True, text=True
+    )
+    assert "usage:" in shown.stdout
+
+
+def test_every_training_recipe_is_in_the_index(project):
+    index = (project / "recipes/README.md").read_text(encoding="utf-8")
+    for path in sorted((project / "recipes").glob("*/*.toml")):
+        assert path.relative_to(project / "recipes").as_posix() in index, path
+
+
+def test_the_index_states_the_recipes_numbers(project):
+    index = (project / "recipes/README.md").read_text(encoding="utf-8")
+    rows = {row.split("|")[1].strip(" `"): row for row in index.splitlines() if row.startswith("| `")}
+    for path in sorted((project / "recipes").glob("7b/*.toml")):
+        recipe = load(TrainingRecipe, path)
+        row = rows[path.relative_to(project / "recipes").as_posix()]
+        for number in (recipe.steps, recipe.batch.tokens_per_step, recipe.data.sequence_length):
+            assert f"{number:,}" in row, (path, number)
