@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ def start_processes() -> Processes:
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", "29500")
     if not torch.cuda.is_available():
+        # DeepSpeed calls functions that newer releases of torch have renamed; nobody here can act on that.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
         # This operator is compiled at first use, for minutes, and a compile that was killed leaves a lock on which
         # every later run waits for ever. Training does not need it.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -32,9 +32,15 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         for start in range(0, len(labels), CHUNK_TOKENS):
             chunk = slice(start, start + CHUNK_TOKENS)
             logits = functional.linear(hidden[chunk], weight).float()
-            losses[chunk] = functional.cross_entropy(logits, labels[chunk], reduction="none")
-            gradient = logits.softmax(dim=-1)
-            gradient[torch.arange(len(gradient), device=gradient.device), labels[chunk]] -= 1
+            logits -= logits.amax(dim=-1, keepdim=True)
+            rows = torch.arange(len(logits), device=logits.device)
+            target = logits[rows, labels[chunk]]
+            # One exponential serves both the loss and the gradient, which is softmax minus one at the label.
+            exponentials = logits.exp_()
+            sums = exponentials.sum(dim=-1)
+            losses[chunk] = sums.log() - target
+            gradient = exponentials.div_(sums[:, None])
+            gradient[rows, labels[chunk]] -= 1
             gradient = gradient.to(weight.dtype)
             hidden_gradient[chunk] = gradient @ weight
             if weight_gradient is not None:

@@ -105,9 +105,9 @@ def plain_number(value: Any) -> Any:
 def keep_until(path: Path, step: int) -> None:
     """Drop records after `step`: a resumed run writes them again."""
     if path.is_file():
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        artifacts.write_text(path, "".join(line + "\n" for line in kept))
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]  # a killed writer may leave part of a last line
+        artifacts.write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
 def peak_memory_bytes(device: torch.device) -> int:

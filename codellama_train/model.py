@@ -9,11 +9,14 @@ import torch
 from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from codellama_train.console import UserError
 from codellama_train.loss import LossHead
 from codellama_train.recipe.training import Model, TrainingRecipe
 from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+
+disable_progress_bar()
 
 
 def build_model(recipe: TrainingRecipe, tokenizer: SentencePieceTokenizer) -> LlamaForCausalLM:
@@ -119,7 +122,7 @@ def restore_rotary_precision(model: nn.Module, config: Any) -> None:
 
 
 def assert_rope_theta(model: nn.Module, theta: float) -> None:
-    """Check that the loaded model really rotates by `theta`: the configuration can say one thing, the buffers another."""
+    """Check that the model really rotates by `theta`: its configuration can say one thing and its buffers another."""
     config: Any = model.config
     stated = config.rope_parameters["rope_theta"]
     assert stated == theta, f"config says rope_theta={stated}, expected {theta}"

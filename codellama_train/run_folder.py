@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import platform
 import subprocess
 import tomllib
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from codellama_train import artifacts
 from codellama_train.console import UserError
@@ -17,6 +18,7 @@ from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.tokens.shards import ShardSet
 
 RECIPE_FILE, SOURCE_FILE, METRICS_FILE = "recipe.toml", "source.json", "metrics.jsonl"
+LOCK_FILE = ".lock"
 CHECKPOINTS, FINAL = "checkpoints", "final"
 PACKAGES = ("torch", "transformers", "deepspeed", "peft", "sentencepiece", "numpy")
 
@@ -82,6 +84,17 @@ def first_difference(stored: Any, asked: Any, path: str = "") -> str | None:
 def _shorten(value: Any) -> str:
     text = "absent" if value is None else repr(value)
     return text if len(text) <= 60 else text[:57] + "…'"
+
+
+def lock(run_dir: Path) -> IO[str]:
+    """Keep other launches out of a run folder for as long as the file given back is open, a kill included."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    file = (run_dir / LOCK_FILE).open("w", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"another launch is training in {run_dir} right now; wait for it or stop it") from error
+    return file
 
 
 def claim(recipe: TrainingRecipe, *, launch: dict[str, Any]) -> None:

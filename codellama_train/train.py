@@ -20,7 +20,7 @@ from codellama_train.loss import TrainingModel
 from codellama_train.metrics import LossSums, MetricsLog, peak_memory_bytes
 from codellama_train.model import assert_rope_theta, build_model, load_tokenizer
 from codellama_train.recipe.training import TrainingRecipe
-from codellama_train.run_folder import claim, describe_software
+from codellama_train.run_folder import claim, describe_software, lock
 from codellama_train.schedule import learning_rate
 from codellama_train.stopping import StopRequest
 from codellama_train.tokens.batches import LaneBatches, StepBatch, open_mixture
@@ -54,6 +54,7 @@ class Run:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         trained = model if recipe.lora is None else add_adapters(model, recipe.lora)
         if self.processes.is_first:
+            self.lock = lock(recipe.run_dir)
             claim(recipe, launch=self._describe_launch())
         self.engine = start_engine(TrainingModel(trained), model.config, recipe=recipe, processes=self.processes)
         assert_rope_theta(model, recipe.model.rope_theta)

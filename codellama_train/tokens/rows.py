@@ -76,8 +76,6 @@ class RowWriter:
         stop = min(len(ids), offset + self.room + 1)
         self._part(offset, stop)[:] = ids[offset:stop]
         self._is_predicted[self._position : self._position + stop - offset] = predicted[offset:stop]
-        if offset == 0:
-            self._is_predicted[self._position] = False
         added = self._advance(source, stop - offset)
         self._follows_dialogue = True
         return added

@@ -98,20 +98,7 @@ def kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> 
         except subprocess.TimeoutExpired:
             continue
     os.killpg(process.pid, signal.SIGKILL)
-    for child in Path("/proc").glob("[0-9]*"):  # the launcher gives its processes sessions of their own
-        kill_if_belonging(child, process.args)
-    process.communicate()
-
-
-def kill_if_belonging(entry: Path, arguments: Any) -> None:
-    """Kill a process that works on the same recipe."""
-    recipe = next(argument for argument in arguments if str(argument).endswith(".toml"))
-    try:
-        words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        if recipe in words:
-            os.kill(int(entry.name), signal.SIGKILL)
-    except (FileNotFoundError, ProcessLookupError):
-        return
+    process.communicate()  # returns once nobody holds the pipe any more, so when all of the group are gone
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:

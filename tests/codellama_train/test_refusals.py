@@ -10,9 +10,10 @@ import pytest
 from launching import write_recipe
 
 from codellama_train import artifacts
+from codellama_train.console import UserError
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
-from codellama_train.run_folder import claim
+from codellama_train.run_folder import claim, lock
 
 
 @pytest.fixture
@@ -93,6 +94,14 @@ def test_run_folder_of_other_data(project, recipe, training_data, tmp_path):
     manifest = artifacts.read_json(shards / "manifest.json")
     artifacts.write_json(shards / "manifest.json", {**manifest, "note": "prepared again"})
     assert "something that has changed since: data.sources.code.shards" in refusal(project, recipe, override)
+
+
+def test_a_run_folder_takes_one_launch_at_a_time(tmp_path):
+    held = lock(tmp_path)
+    with pytest.raises(UserError, match="another launch is training"):
+        lock(tmp_path)
+    held.close()
+    lock(tmp_path).close()
 
 
 def test_machine_settings_may_change(recipe):

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# The paper's recipe in miniature, from source files to a scored report, on this machine's processors:
+#
+#     bash scripts/quickstart.sh [--long] [DIRECTORY …]
+#
+# With directories it learns from the code in them; without, from the Python that is installed. It may be killed at any
+# moment: run again, it continues where it was, and skips what is done. --long trains ten times as much, for an hour or two.
+set -euo pipefail
+
+long=
+directories=()
+for argument in "$@"; do
+    case $argument in
+    --long) long=yes ;;
+    -*) echo "error: unknown option $argument; usage: bash scripts/quickstart.sh [--long] [DIRECTORY …]" >&2; exit 2 ;;
+    *)
+        if [ ! -d "$argument" ]; then
+            echo "error: $argument is not a directory" >&2
+            exit 2
+        fi
+        directories+=("$(cd "$argument" && pwd)")
+        ;;
+    esac
+done
+
+began=$(date +%s)
+. "$(dirname "$0")/setup.sh"
+
+runs=runs${long:+/long}
+data=()
+if [ ${#directories[@]} -gt 0 ]; then
+    runs=$runs/own-$(printf '%s\n' "${directories[@]}" | cksum | cut -d' ' -f1)
+    data=("sources.code.paths=$(python -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "${directories[@]}")")
+fi
+processes=$(python -c 'import os; print(2 if (os.cpu_count() or 1) > 1 else 1)')
+export DS_ACCELERATOR=cpu CUDA_VISIBLE_DEVICES='' TOKENIZERS_PARALLELISM=false DS_IGNORE_CUDA_DETECTION=1
+
+cat <<PLAN
+
+The line, with minutes on two processor cores${long:+ (--long: training takes ten times these)}:
+
+  install              2   into .venv
+  prepare_data.py      2   documents, filters, duplicates, contamination, tokenizer, shards
+  train.py  base       1   a small language model, the stand-in for Llama 2
+            code       1   … continued on code, with infilling
+            code_without_infilling, code_from_scratch, lora     2   the comparisons
+            python, long_context, instruct                      2   the specialisations
+  evaluate.py          2   held-out loss, infilling, loss by position, key retrieval
+  report.py            1   $runs/tiny/report.html
+
+PLAN
+
+stages=()
+stage() { # name, command …: run it, and remember how long it took
+    local name=$1 started
+    shift
+    started=$(date +%s)
+    printf '\n== %s\n   %s\n' "$name" "$*"
+    "$@"
+    stages+=("$(printf '%-32s %5d s' "$name" $(($(date +%s) - started)))")
+}
+
+stage "prepare data" python scripts/prepare_data.py recipes/data/tiny.toml "runs=$runs" ${data[@]+"${data[@]}"}
+
+models=()
+for name in base code code_without_infilling code_from_scratch lora python long_context instruct; do
+    recipe=recipes/tiny/$name.toml
+    more=()
+    if [ -n "$long" ]; then
+        more=("batch.total_tokens=$(($(sed -n 's/^total_tokens = //p' "$recipe" | tr -d _) * 10))")
+    fi
+    models+=("$runs/tiny/$name")
+    if [ -f "$runs/tiny/$name/final/manifest.json" ]; then
+        stage "train $name" python scripts/train.py "$recipe" "runs=$runs" ${more[@]+"${more[@]}"}
+    else
+        stage "train $name" deepspeed --quiet --num_accelerators "$processes" \
+            scripts/train.py "$recipe" "runs=$runs" ${more[@]+"${more[@]}"}
+    fi
+done
+
+stage "evaluate" python scripts/evaluate.py recipes/tiny/evaluation.toml "${models[@]}" "runs=$runs"
+stage "report" python scripts/report.py "$runs/tiny" --data "$runs/data/tiny"
+
+printf '\nDone in %d minutes. Seconds per stage:\n\n' $((($(date +%s) - began) / 60))
+printf '  %s\n' "${stages[@]}"
+cat <<NEXT
+
+Read $runs/tiny/report.html, then try
+  . .venv/bin/activate
+  python scripts/generate.py $runs/tiny/code/final "def area(width, height):"
+NEXT
