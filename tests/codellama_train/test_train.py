@@ -43,8 +43,13 @@ def final_weights(run_dir: Path) -> str:
     return artifacts.sha256_of(run_dir / "final/model.safetensors")
 
 
-def reference_run(recipe: TrainingRecipe, tokenizer) -> tuple[list[float], list[float], dict[str, torch.Tensor]]:
-    """Train in plain torch: bfloat16 weights, float32 master copies, whole-batch loss. Gives losses, norms, weights."""
+def reference_run(
+    recipe: TrainingRecipe, tokenizer
+) -> tuple[list[float], list[float], dict[int, dict[str, torch.Tensor]]]:
+    """Train in plain torch: bfloat16 weights, float32 master copies, whole-batch loss.
+
+    Gives losses, gradient norms and, after some steps, the weights.
+    """
     model = build_model(recipe, tokenizer)
     master = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     model = model.bfloat16()
@@ -55,7 +60,7 @@ def reference_run(recipe: TrainingRecipe, tokenizer) -> tuple[list[float], list[
     ]
     optimizer = torch.optim.AdamW(groups, betas=recipe.optimizer.betas, eps=recipe.optimizer.epsilon)
     batches = LaneBatches(open_mixture(recipe, tokenizer), rank=0, num_ranks=1)
-    losses, norms = [], []
+    losses, norms, snapshots = [], [], {}
     for step in range(1, recipe.steps + 1):
         batch = batches.next_step()
         model.zero_grad()
@@ -74,7 +79,9 @@ def reference_run(recipe: TrainingRecipe, tokenizer) -> tuple[list[float], list[
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 weight.copy_(master[name])
-    return losses, norms, dict(model.named_parameters())
+        if step in (8, 12):
+            snapshots[step] = {name: weight.detach().float().clone() for name, weight in model.named_parameters()}
+    return losses, norms, snapshots
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +95,14 @@ def check_against(reference, run_dir: Path) -> None:
     records = read_metrics(run_dir)
     assert [record["loss"] for record in records] == pytest.approx(losses, rel=5e-3)
     assert [record["gradient_norm"] for record in records] == pytest.approx(norms, rel=3e-2)
-    trained = load_file(run_dir / "final/model.safetensors")
-    distance = math.sqrt(
-        sum(float((trained[name].float() - weight.float()).norm() ** 2) for name, weight in weights.items())
-    )
-    size = math.sqrt(sum(float(weight.float().norm() ** 2) for weight in weights.values()))
-    assert distance < 0.02 * size
+    assert relative_distance(load_file(run_dir / "final/model.safetensors"), weights[12]) < 0.02
+
+
+def relative_distance(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> float:
+    squares = [
+        (float((ours[name].float() - weight).norm() ** 2), float(weight.norm() ** 2)) for name, weight in theirs.items()
+    ]
+    return math.sqrt(sum(square for square, _ in squares) / sum(square for _, square in squares))
 
 
 def test_two_processes_with_zero_2_equal_plain_torch(whole_run, reference):
@@ -162,6 +171,16 @@ def test_final_folder_loads_in_plain_transformers(whole_run):
     assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 10_000.0
     assert model.config.max_position_embeddings == 64
     artifacts.verify_manifest(final)
+
+
+def test_a_checkpoint_exports_as_a_model_folder(whole_run, reference, tmp_path, project):
+    command = [sys.executable, "scripts/export.py", str(whole_run[0]), str(tmp_path / "step-8")]
+    printed = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True).stdout
+    assert "wrote step 8 of whole" in printed
+    assert relative_distance(load_file(tmp_path / "step-8/model.safetensors"), reference[2][8]) < 0.02
+    again = subprocess.run(command, cwd=project, check=False, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
 
 
 def test_lora_trains_adapters_and_merges_them(whole_run, tmp_path):
