@@ -70,7 +70,7 @@ def write_model_folder(
     trained.save_pretrained(folder)
     write_config(folder, model.config)
     tokenizer.save(folder)
-    write_fast_tokenizer(tokenizer, folder)
+    write_fast_tokenizer(tokenizer, folder, model_max_length=model.config.max_position_embeddings)
     check_model_folder(folder, trained, rope_theta=recipe.model.rope_theta)
     check_fast_tokenizer(folder)
 

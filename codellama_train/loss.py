@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-IGNORED = -100
+from codellama_train.tokens.rows import IGNORED
+
 CHUNK_TOKENS = 1024
 
 

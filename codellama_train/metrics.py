@@ -16,9 +16,9 @@ from torch import Tensor
 
 from codellama_train import artifacts
 from codellama_train.console import format_seconds
-from codellama_train.loss import IGNORED
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import METRICS_FILE
+from codellama_train.tokens.rows import IGNORED
 
 logger = logging.getLogger(__name__)
 

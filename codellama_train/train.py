@@ -59,6 +59,8 @@ class Run:
         self.engine = start_engine(TrainingModel(trained), model.config, recipe=recipe, processes=self.processes)
         assert_rope_theta(model, recipe.model.rope_theta)
         position = checkpoint.load_newest(recipe, self.engine, self.processes)
+        if position is None and self.processes.is_first:
+            self.mixture.verify_shards()
         self.step = position.step if position else 0
         self.batches = LaneBatches(
             self.mixture,

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("folder", type=Path, help="where the model goes; must not exist")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     recipe = load(TrainingRecipe, options.recipe, options.overrides)
     if options.folder.exists():
         raise UserError(f"{options.folder} exists already; name a folder that does not")

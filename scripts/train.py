@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print every derived number and touch nothing")
     parser.add_argument("--devices", type=int, default=int(os.environ.get("WORLD_SIZE", "1")), help="for --dry-run")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # given by the launcher
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     recipe = load(TrainingRecipe, options.recipe, options.overrides)
     if options.dry_run:
         print_plan(recipe, num_ranks=options.devices)

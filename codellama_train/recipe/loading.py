@@ -87,30 +87,53 @@ def replace_placeholder(value: Any, runs: str) -> Any:
 def first_problem(recipe_type: type[BaseModel], error: ValidationError) -> str:
     """Say the first problem pydantic found in the words of the recipe's reader."""
     problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"])
+    location, _ = _locate(recipe_type.model_json_schema(), problem["loc"])
+    key = ".".join(str(part) for part in location)
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(problem["loc"][-1]), known_keys(recipe_type, problem["loc"][:-1]), n=1)
-        prefix = key[: len(key) - len(str(problem["loc"][-1]))]
+        *parents, last = problem["loc"]
+        near = difflib.get_close_matches(str(last), known_keys(recipe_type, parents), n=1)
+        prefix = key[: len(key) - len(str(last))]
         return f"unknown recipe key {key!r}" + (f"; did you mean {prefix + near[0]!r}?" if near else "")
     if problem["type"] == "missing":
         return f"recipe key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
+    if isinstance(problem["input"], dict):
+        return message if problem["type"] == "value_error" else f"{key}: {message}"
     return f"{key} = {problem['input']!r}: {message}" if key and problem["type"] != "value_error" else message
 
 
 def known_keys(recipe_type: type[BaseModel], location: Sequence[str | int]) -> list[str]:
     """List the keys that the table at `location` may have."""
     schema = recipe_type.model_json_schema()
+    _, node = _locate(schema, location)
+    return [key for option in _options(schema, node) for key in option.get("properties", {})]
+
+
+def _locate(schema: dict[str, Any], location: Sequence[str | int]) -> tuple[list[str | int], dict[str, Any]]:
+    """Follow a location through a JSON schema.
+
+    Gives its parts as a recipe has them (pydantic adds the kind of a table that has several) and the schema there.
+    """
+    parts: list[str | int] = []
     node = schema
     for part in location:
-        node = _resolve(schema, node)
-        options = [_resolve(schema, option) for option in node.get("anyOf", node.get("oneOf", [node]))]
+        kinds = _resolve(schema, node).get("discriminator", {}).get("mapping", {})
+        if part in kinds:
+            node = {"$ref": kinds[part]}
+            continue
+        options = _options(schema, node)
         properties = [option["properties"][part] for option in options if part in option.get("properties", {})]
         others = [option["additionalProperties"] for option in options if option.get("additionalProperties")]
-        node = (properties + others + [{}])[0] if options else {}
+        others += [value for option in options for value in option.get("patternProperties", {}).values()]
+        node = (properties + others + [{}])[0]
+        parts.append(part)
+    return parts, node
+
+
+def _options(schema: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the schemas that a node may be, references followed."""
     node = _resolve(schema, node)
-    options = [_resolve(schema, option) for option in node.get("anyOf", node.get("oneOf", [node]))]
-    return [key for option in options for key in option.get("properties", {})]
+    return [_resolve(schema, option) for option in node.get("anyOf", node.get("oneOf", [node]))]
 
 
 def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:

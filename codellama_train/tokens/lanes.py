@@ -76,6 +76,11 @@ class Mixture:
         self.seed, self.infilling_rate = seed, infilling_rate
         self.stagger_span = stagger_span(self.orders)
 
+    def verify_shards(self) -> None:
+        """Check every shard file's checksum; raises `artifacts.CorruptArtifact` naming the first bad file."""
+        for source in self.sources:
+            source.shards.verify()
+
     def initial_state(self, lane: int) -> LaneState:
         """Give the state of a lane that has read nothing."""
         assert 0 <= lane < self.num_lanes, (lane, self.num_lanes)
@@ -109,7 +114,6 @@ class _LaneReader:
         self._documents, self._tokens = list(state.documents), list(state.tokens)
         self._infilled_documents, self._infilled_tokens = list(state.infilled_documents), list(state.infilled_tokens)
         self._carried: Carried | None = None
-        self._is_padded = False
         self._credits = starting_credits(lane, shares=mixture.shares, span=mixture.stagger_span)
         self._coming: dict[int, _Coming] = {}
 
@@ -125,7 +129,6 @@ class _LaneReader:
         room = self.writer.room
         if source.is_dialogues and room < self._mixture.sequence_length and source.stream_length(draw.document) > room:
             self.writer.pad(index)
-            self._is_padded = True
             return
         self._documents[index] += 1
         infilled = self._infilled(source, draw)
@@ -138,7 +141,7 @@ class _LaneReader:
 
     def finish(self) -> tuple[Row, LaneState]:
         """Give the full row and the lane's state after it."""
-        if self._carried is not None or self._is_padded:
+        if self._carried is not None:
             row = self.writer.finish()
         else:
             row = self.writer.finish_before(starts_dialogue=self._mixture.sources[self._most_due()].is_dialogues)

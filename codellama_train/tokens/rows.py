@@ -88,7 +88,7 @@ class RowWriter:
         self._position = self._length
 
     def finish(self) -> Row:
-        """Give the row whose last document goes on in the next one, or that is padded."""
+        """Give the row whose last document goes on in the next one."""
         return Row(
             input_ids=self._tokens[:-1],
             labels=np.where(self._is_predicted[1:], self._tokens[1:], IGNORED),
@@ -97,7 +97,7 @@ class RowWriter:
         )
 
     def finish_before(self, *, starts_dialogue: bool) -> Row:
-        """Give the row after whose end another document starts, of which the first token is known."""
+        """Give the row after whose end another document starts: its first token is known before it is drawn."""
         self._tokens[-1] = self._bos_id
         self._is_predicted[-1] = not (starts_dialogue or self._follows_dialogue)
         return self.finish()

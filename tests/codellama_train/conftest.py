@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> SentencePieceTokenize
     return SentencePieceTokenizer.from_folder(folder)
 
 
-def save_model(folder: Path, tokenizer: SentencePieceTokenizer, *, seed: int, trained_length: int = 64) -> Path:
+def write_model(folder: Path, tokenizer: SentencePieceTokenizer, *, seed: int, trained_length: int = 64) -> Path:
     """Write a random Llama whose next tokens are far from equally likely, so that greedy choices are clear."""
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -78,9 +78,15 @@ def save_model(folder: Path, tokenizer: SentencePieceTokenizer, *, seed: int, tr
 
 
 @pytest.fixture(scope="session")
+def save_model() -> Callable[..., Path]:
+    """Write random models: `save_model(folder, tokenizer, seed=…, trained_length=…)`."""
+    return write_model
+
+
+@pytest.fixture(scope="session")
 def model_path(tmp_path_factory: pytest.TempPathFactory, tokenizer: SentencePieceTokenizer) -> Path:
     """A random model's folder."""
-    return save_model(tmp_path_factory.mktemp("model") / "random", tokenizer, seed=1)
+    return write_model(tmp_path_factory.mktemp("model") / "random", tokenizer, seed=1)
 
 
 @pytest.fixture(scope="session")

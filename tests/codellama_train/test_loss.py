@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from codellama_train.loss import CHUNK_TOKENS, IGNORED, LossHead
+from codellama_train.loss import CHUNK_TOKENS, LossHead
+from codellama_train.tokens.rows import IGNORED
 
 
 def reference(hidden, weight, labels):

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from codellama_train.loss import IGNORED
 from codellama_train.metrics import LossSums, keep_until
+from codellama_train.tokens.rows import IGNORED
 
 
 def test_losses_are_told_apart_by_source_and_infilling():

@@ -16,12 +16,12 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from codellama_train import artifacts
-from codellama_train.loss import IGNORED
 from codellama_train.model import build_model, restore_rotary_precision
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.schedule import learning_rate
 from codellama_train.tokens.batches import LaneBatches, open_mixture
+from codellama_train.tokens.rows import IGNORED
 
 
 @pytest.fixture(scope="module")

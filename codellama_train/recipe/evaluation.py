@@ -1,0 +1,107 @@
+"""The evaluation recipe: what is measured, on how much, and with which seed; an absent table means not measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from codellama_train.recipe.loading import RecipeTable
+
+# The ways in which the loss by position is measured.
+AS_TRAINED, RAISED_THETA = "as_trained", "raised_theta"
+
+Positive = Annotated[int, Field(gt=0)]
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+class HeldOutLoss(RecipeTable):
+    """Loss of held-out documents, each alone and cut to `sequence_length`."""
+
+    documents: Annotated[dict[str, Positive], Field(min_length=1)]  # of each source
+    sequence_length: Positive
+
+
+class InfillingProbe(RecipeTable):
+    """Infilling of held-out documents: single lines and random spans."""
+
+    only_runs: Names | None = None
+    source: str
+    items: Positive  # of each kind
+    generated_items: Positive  # the first of them are also written greedily
+    longest_document: Positive  # tokens
+    max_new_tokens: Positive
+
+    @model_validator(mode="after")
+    def _generated_are_items(self) -> InfillingProbe:
+        if self.generated_items > self.items:
+            raise ValueError(
+                f"infilling.generated_items={self.generated_items} must be at most infilling.items={self.items}"
+            )
+        return self
+
+
+class Window(RecipeTable):
+    """The first `tokens` tokens of `files` held-out files that are at least that long."""
+
+    tokens: Positive
+    files: Positive
+
+
+class Positions(RecipeTable):
+    """Loss by position in long held-out files; a model is scored on windows up to a multiple of its trained length."""
+
+    only_runs: Names | None = None
+    source: str
+    windows: Annotated[dict[str, Window], Field(min_length=1)]
+    times_trained_length: Positive
+    inference_rope_theta: Annotated[float, Field(gt=0)]  # for models trained with a lower one
+
+
+class KeyRetrieval(RecipeTable):
+    """Whether a model recalls a number that a function far above returns (appendix G.2)."""
+
+    only_runs: Names | None = None
+    source: str
+    lengths: Annotated[list[Positive], Field(min_length=1)]  # tokens of the prompt
+    positions: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1)]  # of the function, relative
+    prompts: Positive  # for each length and position
+    times_trained_length: Positive
+
+
+class Samples(RecipeTable):
+    """Texts to read: continuations of held-out documents and answers to held-out requests."""
+
+    completions_of: str
+    answers_to: str
+    items: Positive  # of each kind
+    max_new_tokens: Positive
+
+
+class Machine(RecipeTable):
+    """How models run; float32 makes scores independent of what shares a batch, bfloat16 halves memory."""
+
+    dtype: Literal["float32", "bfloat16"]
+    tokens_per_batch: Positive
+
+
+class EvaluationRecipe(RecipeTable):
+    """All that is measured of a finished model.
+
+    `only_runs` of a table names the run folders it is measured for, to save time; None means every model.
+    """
+
+    name: str
+    runs: str = "runs"
+    data: Path
+    seed: Annotated[int, Field(ge=0)]
+    bootstrap_resamples: Positive
+    machine: Machine
+    loss: HeldOutLoss | None = None
+    infilling: InfillingProbe | None = None
+    positions: Positions | None = None
+    key_retrieval: KeyRetrieval | None = None
+    samples: Samples | None = None
+
+    model_config = RecipeTable.model_config | {"strict": False}  # paths come as text
