@@ -24,7 +24,7 @@ class UserError(ValueError):
 
 def run_program(main: Callable[[Sequence[str]], None]) -> None:
     """Run a script's `main`: log to standard error, turn a `UserError` into one sentence and exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    log_to_standard_error()
     for chatty in ("httpx", "torch", "transformers", "DeepSpeed"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
@@ -36,6 +36,11 @@ def run_program(main: Callable[[Sequence[str]], None]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+
+
+def log_to_standard_error() -> None:
+    """Say what is logged, with the time of day, unless logging is set up already."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

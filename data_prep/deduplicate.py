@@ -1,0 +1,152 @@
+"""Stage 4, deduplicate: equal texts by hash, then near-equal ones by MinHash candidates and exact similarity.
+
+All sources are searched together. Clusters are what chains of verified pairs connect, and serve the split and the
+decontamination; removal goes by rank, and only where a near copy is kept.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from codellama_train.console import Progress
+from codellama_train.recipe.data import Deduplication
+from data_prep.decisions import numbers, survivors, write_decisions
+from data_prep.documents import document_parts, read_texts, write_table
+from data_prep.minhash import candidate_buckets
+from data_prep.similarity import SimilarPair, candidate_pairs, components, kept_copies, other, verified
+from data_prep.stage import Work
+from data_prep.workers import map_in_order
+
+CLUSTERS = "clusters.parquet"
+CLUSTER_SAMPLES = 5
+PAIRS_PER_TASK = 500
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Write the decisions, and every near-duplicate cluster with the copy that is kept for each member."""
+    documents = survivors(work, "filter")
+    ids = documents["document_id"].to_pylist()
+    rank = ranks(documents)
+    reasons: list[str | None] = [None] * len(ids)
+    for index in equal_copies(documents["content_hash"].to_pylist(), rank):
+        reasons[index] = "exact_duplicate"
+    searched = _searched(documents, reasons, work.recipe.deduplication)
+    pairs, num_candidates = _similar_pairs(
+        work, [ids[index] for index in searched], [rank[index] for index in searched]
+    )
+    pairs = [SimilarPair(searched[pair.first], searched[pair.second], pair.similarity) for pair in pairs]
+    dropped = kept_copies(pairs, rank)
+    for index in dropped:
+        reasons[index] = "near_duplicate"
+    clusters = components(pairs)
+    write_table(work.folder / CLUSTERS, _cluster_table(ids, clusters, dropped))
+    facts = write_decisions(work, documents, reasons)
+    account = {"searched_documents": len(searched), "candidate_pairs": num_candidates, "verified_pairs": len(pairs)}
+    return {**facts, **account, "clusters": _cluster_account(documents, clusters)}
+
+
+def ranks(documents: pa.Table) -> list[int]:
+    """Order documents by what to keep: most stars, newest, longest, then by id. 0 is kept before all others."""
+    stars = documents["stars"].fill_null(0).to_pylist()
+    times = documents["revision_time"].cast(pa.int64()).fill_null(0).to_pylist()
+    lengths = documents["num_characters"].to_pylist()
+    keys = [(-star, -time, -length) for star, time, length in zip(stars, times, lengths, strict=True)]
+    order = sorted(range(len(keys)), key=keys.__getitem__)  # stable, and rows come in order of id
+    rank = [0] * len(order)
+    for position, index in enumerate(order):
+        rank[index] = position
+    return rank
+
+
+def equal_copies(hashes: Sequence[bytes], rank: Sequence[int]) -> list[int]:
+    """Give the documents whose text another one of better rank has too, white space aside."""
+    best: dict[bytes, int] = {}
+    for index in sorted(range(len(hashes)), key=rank.__getitem__):
+        best.setdefault(hashes[index], index)
+    return [index for index, content in enumerate(hashes) if best[content] != index]
+
+
+def _searched(documents: pa.Table, reasons: Sequence[str | None], rules: Deduplication) -> list[int]:
+    """Give the documents to compare: those with fewer words than one n-gram are matched by exact hash only."""
+    lengths: npt.NDArray[np.int64] = numbers(documents, "num_words")
+    return [index for index, why in enumerate(reasons) if why is None and lengths[index] >= rules.ngram_words]
+
+
+def _similar_pairs(work: Work, ids: Sequence[bytes], rank: Sequence[int]) -> tuple[list[SimilarPair], int]:
+    """Give the verified pairs among the documents, and how many candidates there were."""
+    parts = document_parts(work.output_of("ingest"))
+    with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
+        buckets = candidate_buckets(Path(scratch), parts, ids, work.recipe.deduplication)
+    candidates = candidate_pairs(buckets, rank)
+    texts = _texts_of_members(parts, ids, candidates)
+    tasks = [
+        _task(candidates[start : start + PAIRS_PER_TASK], texts) for start in range(0, len(candidates), PAIRS_PER_TASK)
+    ]
+    progress = Progress("deduplicate: verified", total=len(candidates), unit="pairs")
+    verify = partial(_verify, rules=work.recipe.deduplication)
+    results = map_in_order(verify, tasks, workers=work.workers, progress=progress, size=lambda task: len(task[0]))
+    return [pair for result in results for pair in result], len(candidates)
+
+
+Task = tuple[list[tuple[int, int]], dict[int, str]]
+
+
+def _task(pairs: list[tuple[int, int]], texts: Mapping[int, str]) -> Task:
+    return pairs, {index: texts[index] for pair in pairs for index in pair}
+
+
+def _verify(task: Task, rules: Deduplication) -> list[SimilarPair]:
+    """Verify some pairs; runs in a worker."""
+    pairs, texts = task
+    return list(verified(pairs, texts, ngram_words=rules.ngram_words, similarity=rules.similarity))
+
+
+def _texts_of_members(parts: Sequence[Path], ids: Sequence[bytes], pairs: Sequence[tuple[int, int]]) -> dict[int, str]:
+    """Read the texts of the documents that any candidate pair names, by their index."""
+    index_of = {ids[index]: index for pair in pairs for index in pair}
+    rows = (row for part in parts for row in read_texts(part, list(index_of)))
+    return {index_of[row["document_id"]]: row["text"] for row in rows}
+
+
+def _cluster_table(ids: Sequence[bytes], clusters: Mapping[int, int], dropped: Mapping[int, SimilarPair]) -> pa.Table:
+    """List every member of a cluster, with the kept copy and its similarity where the member itself is dropped."""
+    kept = {index: ids[other(pair, index)] for index, pair in dropped.items()}
+    return pa.table(
+        {
+            "document_id": pa.array([ids[index] for index in clusters], pa.binary(16)),
+            "cluster_id": pa.array([ids[cluster] for cluster in clusters.values()], pa.binary(16)),
+            "kept_copy": pa.array([kept.get(index) for index in clusters], pa.binary(16)),
+            "similarity": pa.array(
+                [dropped[index].similarity if index in dropped else None for index in clusters], pa.float64()
+            ),
+        }
+    )
+
+
+def _cluster_account(documents: pa.Table, clusters: Mapping[int, int]) -> dict[str, Any]:
+    """Summarise the clusters: how many of each size, and the members of the largest."""
+    sizes = Counter(clusters.values())
+    largest = sorted(sizes, key=lambda cluster: (-sizes[cluster], cluster))[:CLUSTER_SAMPLES]
+    rows = documents.select(["repository", "path"])
+    members = {cluster: [index for index in clusters if clusters[index] == cluster] for cluster in largest}
+    names = {
+        cluster: [
+            f"{row['repository']}: {row['path']}" for row in rows.take(pa.array(indices[:CLUSTER_SAMPLES])).to_pylist()
+        ]
+        for cluster, indices in members.items()
+    }
+    return {
+        "count": len(sizes),
+        "documents": len(clusters),
+        "sizes": {str(size): count for size, count in sorted(Counter(sizes.values()).items())},
+        "largest": [{"size": sizes[cluster], "documents": names[cluster]} for cluster in largest],
+    }

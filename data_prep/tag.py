@@ -1,0 +1,89 @@
+"""Stage 2, tag: every signal that a rule may ask for, computed once per document and stored beside its origin.
+
+Later stages decide from these columns alone, so that a changed threshold never reads a text again.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codellama_train.console import Progress
+from data_prep.documents import SCHEMA, digest, document_parts, write_table
+from data_prep.removals import SAMPLE_CHARACTERS
+from data_prep.stage import Work
+from data_prep.words import num_words
+from data_prep.workers import map_in_order
+
+TAG_SCHEMA = pa.schema(
+    [field for field in SCHEMA if field.name != "text"]
+    + [
+        pa.field("beginning", pa.string()),  # a sample for people to read
+        pa.field("num_bytes", pa.int64()),
+        pa.field("num_characters", pa.int64()),
+        pa.field("num_words", pa.int64()),
+        pa.field("num_lines", pa.int64()),
+        pa.field("longest_line", pa.int64()),  # characters
+        pa.field("mean_line", pa.float64()),  # characters
+        pa.field("alphanumeric_fraction", pa.float64()),  # of characters
+        pa.field("generated_marks", pa.int64()),
+        pa.field("content_hash", pa.binary(16)),  # of the text with every run of white space as one space
+    ]
+)
+
+# What generators write near the top of their output: Go's convention, and the phrases Linguist looks for.
+GENERATED_MARK = re.compile(
+    r"@generated\b|do not edit\b|auto-?(?:matically[ -])?generated\b|generated (?:automatically|by|from|file|code)\b"
+    r"|code generated\b",
+    re.I,
+)
+CHARACTERS_SEARCHED_FOR_MARKS = 1_000
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Write `tags-*.parquet`, one part for each part of the documents."""
+    parts = document_parts(work.output_of("ingest"))
+    progress = Progress("tag", total=len(parts), unit="parts")
+    tag = partial(_tag_part, folder=work.folder)
+    counts = list(map_in_order(tag, parts, workers=work.workers, progress=progress))
+    return {"documents": sum(counts)}
+
+
+def read_tags(folder: Path) -> pa.Table:
+    """Read a finished tag folder: one row per document, in order of document id, without the texts."""
+    return pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob("tags-*.parquet"))]).combine_chunks()
+
+
+def _tag_part(part: Path, folder: Path) -> int:
+    """Tag the documents of one part; runs in a worker."""
+    table = pq.read_table(part)
+    texts = table["text"].to_pylist()
+    tags = pa.Table.from_pylist(
+        [tags_of(text) for text in texts], schema=pa.schema(list(TAG_SCHEMA)[len(SCHEMA) - 1 :])
+    )
+    for name in tags.column_names:
+        table = table.append_column(TAG_SCHEMA.field(name), tags[name])
+    write_table(folder / part.name.replace("documents", "tags"), table.drop_columns(["text"]))
+    return len(texts)
+
+
+def tags_of(text: str) -> dict[str, Any]:
+    """Compute every tag of one text."""
+    lines = text.splitlines() or [""]
+    return {
+        "beginning": text[:SAMPLE_CHARACTERS],
+        "num_bytes": len(text.encode()),
+        "num_characters": len(text),
+        "num_words": num_words(text),
+        "num_lines": len(lines),
+        "longest_line": max(map(len, lines)),
+        "mean_line": sum(map(len, lines)) / len(lines),
+        "alphanumeric_fraction": sum(map(str.isalnum, text)) / max(len(text), 1),
+        "generated_marks": len(GENERATED_MARK.findall(text[:CHARACTERS_SEARCHED_FOR_MARKS])),
+        "content_hash": digest(" ".join(text.split()).encode()),
+    }

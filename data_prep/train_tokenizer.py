@@ -1,0 +1,110 @@
+"""Stage 7, tokenizer: the recipe's own tokenizer.model, or one trained on the documents with Llama 2's settings."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import sentencepiece
+
+from codellama_train.artifacts import sha256_of
+from codellama_train.console import UserError
+from codellama_train.recipe.data import DataRecipe
+from codellama_train.tokens.tokenizer import TOKENIZER_FILE, SentencePieceTokenizer
+from data_prep.documents import document_parts
+from data_prep.roots import resolve_file
+from data_prep.split import SPLIT, TRAIN
+from data_prep.stage import Work
+
+MEGABYTE = 1_000_000
+
+# The trainer and normaliser settings stored in Llama 2's tokenizer.model (section 2.3), sizes aside.
+LLAMA_2_SETTINGS: dict[str, Any] = {
+    "model_type": "bpe",
+    "character_coverage": 0.99995,
+    "max_sentence_length": 4192,  # bytes; longer lines are passed over
+    "max_sentencepiece_length": 16,
+    "split_by_unicode_script": True,
+    "split_by_whitespace": True,
+    "split_by_number": True,
+    "split_digits": True,
+    "treat_whitespace_as_suffix": False,
+    "allow_whitespace_only_pieces": True,
+    "byte_fallback": True,
+    "unk_id": 0,
+    "bos_id": 1,
+    "eos_id": 2,
+    "pad_id": -1,
+    "normalization_rule_name": "identity",
+    "add_dummy_prefix": True,
+    "remove_extra_whitespaces": False,
+}
+# Written into the model, so it must not follow the machine.
+THREADS = 16
+
+
+def run(work: Work) -> dict[str, Any]:
+    """Write tokenizer.model."""
+    recipe = work.recipe.tokenizer
+    if recipe.path is not None:
+        model = _given_model(recipe.path).read_bytes()
+    else:
+        assert recipe.vocabulary_size is not None
+        assert recipe.sample_megabytes is not None
+        lines = _training_lines(work, recipe.sample_megabytes * MEGABYTE)
+        model = train(lines, recipe.vocabulary_size)
+    (work.folder / TOKENIZER_FILE).write_bytes(model)
+    tokenizer = SentencePieceTokenizer(model)
+    return {"tokenizer": tokenizer.fingerprint, "vocabulary_size": tokenizer.vocabulary_size}
+
+
+def inputs_of(recipe: DataRecipe) -> Any:
+    """Give what decides the stage's output: its keys, the given model's checksum, and the sources that are sampled."""
+    given = recipe.tokenizer.path
+    return [recipe.tokenizer.model_dump(mode="json"), given and sha256_of(_given_model(given)), list(recipe.sources)]
+
+
+def _given_model(path: str) -> Path:
+    return resolve_file("tokenizer.path", path, remedy="name a SentencePiece tokenizer.model")
+
+
+def train(lines: Iterator[str], vocabulary_size: int) -> bytes:
+    """Train a SentencePiece BPE model on lines of text."""
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=lines,
+            model_writer=model,
+            vocab_size=vocabulary_size,
+            num_threads=THREADS,
+            minloglevel=2,
+            **LLAMA_2_SETTINGS,
+        )
+    except RuntimeError as error:
+        raise UserError(
+            f"tokenizer.vocabulary_size={vocabulary_size:,}: SentencePiece cannot train on this text ({error}); "
+            f"choose another size or give more text"
+        ) from error
+    return model.getvalue()
+
+
+def _training_lines(work: Work, sample_bytes: int) -> Iterator[str]:
+    """Give the lines of training documents, the same number of bytes from each source, in order of document id."""
+    split = pq.read_table(work.output_of("split") / SPLIT).to_pylist()
+    trained = {row["document_id"] for row in split if row["split"] == TRAIN}
+    left = dict.fromkeys(work.recipe.sources, sample_bytes // len(work.recipe.sources))
+    for part in document_parts(work.output_of("ingest")):
+        yield from _lines_of_part(part, trained, left)
+        if max(left.values()) <= 0:
+            return
+
+
+def _lines_of_part(part: Path, trained: set[bytes], left: dict[str, int]) -> Iterator[str]:
+    """Give the lines of one part's documents as long as their source has bytes `left`, which is reduced."""
+    for row in pq.read_table(part, columns=["document_id", "source", "text"]).to_pylist():
+        if left[row["source"]] > 0 and row["document_id"] in trained:
+            left[row["source"]] -= len(row["text"].encode())
+            yield from row["text"].splitlines()
