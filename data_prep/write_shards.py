@@ -167,5 +167,6 @@ def _require_both_sides(totals: Mapping[str, Any], removed: Mapping[str, Any], v
                 reasons = in_words(removed.get(view, {}))
                 raise UserError(
                     f"shards.{view} has no documents on its {split} side ({reasons}); give "
-                    f"sources.{views[view].source} more paths, raise shards.{view}.max_document_tokens, or leave [shards.{view}] out"
+                    f"sources.{views[view].source} more paths, raise shards.{view}.max_document_tokens, "
+                    f"or leave [shards.{view}] out"
                 )
