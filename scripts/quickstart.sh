@@ -40,13 +40,13 @@ cat <<PLAN
 The line, with minutes on two processor cores${long:+ (--long: training takes ten times these)}:
 
   install              2   into .venv
-  prepare_data.py      2   documents, filters, duplicates, contamination, tokenizer, shards
-  train.py  base       1   a small language model, the stand-in for Llama 2
+  prepare_data.py      1   documents, filters, duplicates, contamination, tokenizer, shards
+  train.py  base       2   a small language model, the stand-in for Llama 2
             code       1   … continued on code, with infilling
             code_without_infilling, code_from_scratch, lora     2   the comparisons
             python, long_context, instruct                      2   the specialisations
   evaluate.py          2   held-out loss, infilling, loss by position, key retrieval
-  report.py            1   $runs/tiny/report.html
+  report.py            0   $runs/tiny/report.html
 
 PLAN
 
