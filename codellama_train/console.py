@@ -12,6 +12,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from codellama_train.artifacts import CorruptArtifact
+
 T = TypeVar("T")
 USER_ERROR = 2
 
@@ -23,13 +25,13 @@ class UserError(ValueError):
 
 
 def run_program(main: Callable[[Sequence[str]], None]) -> None:
-    """Run a script's `main`: log to standard error, turn a `UserError` into one sentence and exit code 2."""
+    """Run a script's `main`; a `UserError` or a damaged file becomes one sentence and exit code 2."""
     log_to_standard_error()
     for chatty in ("httpx", "torch", "transformers", "DeepSpeed"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         main(sys.argv[1:])
-    except UserError as error:
+    except (UserError, CorruptArtifact) as error:
         if os.environ.get("RANK", "0") == "0":  # of processes that train together, one speaks
             sys.stderr.write(f"error: {error}\n")
         sys.exit(USER_ERROR)

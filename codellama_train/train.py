@@ -53,6 +53,7 @@ class Run:
         if recipe.machine.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         trained = model if recipe.lora is None else add_adapters(model, recipe.lora)
+        trained.train()  # a loaded model is in evaluation mode, in which activation checkpointing does nothing
         if self.processes.is_first:
             self.lock = lock(recipe.run_dir)
             claim(recipe, launch=self._describe_launch())

@@ -4,7 +4,7 @@
 #     bash scripts/quickstart.sh [--long] [DIRECTORY …]
 #
 # With directories it learns from the code in them; without, from the Python that is installed. It may be killed at any
-# moment: run again, it continues where it was, and skips what is done. --long trains ten times as much, for an hour or two.
+# moment: run again, it continues where it was, and skips what is done. --long trains twenty times as much, for an hour or two.
 set -euo pipefail
 
 long=
@@ -37,7 +37,7 @@ export DS_ACCELERATOR=cpu CUDA_VISIBLE_DEVICES='' TOKENIZERS_PARALLELISM=false D
 
 cat <<PLAN
 
-The line, with minutes on two processor cores${long:+ (--long: training takes ten times these)}:
+The line, with minutes on two processor cores${long:+ (--long: training takes twenty times these)}:
 
   install              2   into .venv
   prepare_data.py      1   documents, filters, duplicates, contamination, tokenizer, shards
@@ -67,7 +67,7 @@ for name in base code code_without_infilling code_from_scratch lora python long_
     recipe=recipes/tiny/$name.toml
     more=()
     if [ -n "$long" ]; then
-        more=("batch.total_tokens=$(($(sed -n 's/^total_tokens = //p' "$recipe" | tr -d _) * 10))")
+        more=("batch.total_tokens=$(($(sed -n 's/^total_tokens = //p' "$recipe" | tr -d _) * 20))")
     fi
     models+=("$runs/tiny/$name")
     if [ -f "$runs/tiny/$name/final/manifest.json" ]; then

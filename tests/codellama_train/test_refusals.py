@@ -72,6 +72,16 @@ def test_shards_of_another_tokenizer(project, recipe, training_data, tmp_path):
     assert "were written with tokenizer 000000000000" in message
 
 
+def test_damaged_shards(project, recipe, training_data, tmp_path):
+    shards = tmp_path / "shards"
+    shutil.copytree(training_data / "shards/code/train", shards)
+    tokens = bytearray((shards / "00000.tokens").read_bytes())
+    tokens[10] ^= 1
+    (shards / "00000.tokens").write_bytes(tokens)
+    message = refusal(project, recipe, f"data.sources.code.shards={shards}")
+    assert "00000.tokens is not the file its manifest describes" in message
+
+
 def test_sequence_beyond_the_base(project, recipe, model_path):
     text = recipe.read_text()
     recipe.write_text(text[: text.index("[model.architecture]")] + text[text.index("[data]\n") :])

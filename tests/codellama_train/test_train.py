@@ -109,10 +109,10 @@ def test_two_processes_with_zero_2_equal_plain_torch(whole_run, reference):
     check_against(reference, whole_run[1])
 
 
-@pytest.mark.parametrize("stage", [1, 3])
-def test_other_zero_stages_equal_plain_torch(stage, whole_run, reference, tmp_path):
+@pytest.mark.parametrize(("stage", "activation_checkpointing"), [(1, "false"), (3, "true")])
+def test_other_zero_stages_equal_plain_torch(stage, activation_checkpointing, whole_run, reference, tmp_path):
     recipe, run_dir = another(whole_run[0], tmp_path)
-    train(recipe, [f"machine.zero_stage={stage}"])
+    train(recipe, [f"machine.zero_stage={stage}", f"machine.activation_checkpointing={activation_checkpointing}"])
     check_against(reference, run_dir)
 
 
