@@ -20,16 +20,17 @@ from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import CHECKPOINTS
 from codellama_train.tokens.lanes import LaneState
 
-ENGINE, LANES = "engine", "lanes.json"
+ENGINE, POSITION = "engine", "position.json"
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run stands: updates done, and the data position of lanes after them."""
+    """Where a run stands: updates done, the lanes' states after them, and the loss sums not yet in the metrics."""
 
     step: int
     lanes: Sequence[LaneState]
+    unlogged_sums: list[list[float]]
 
 
 def save(recipe: TrainingRecipe, engine: Any, *, position: Position, processes: Processes) -> None:
@@ -43,7 +44,8 @@ def save(recipe: TrainingRecipe, engine: Any, *, position: Position, processes: 
     engine.save_checkpoint(str(partial), tag=ENGINE, save_latest=False)
     states = [state for part in gathered(list(position.lanes)) for state in part]
     if processes.is_first:
-        artifacts.write_json(partial / LANES, [state.as_json() for state in states])
+        stored = {"lanes": [state.as_json() for state in states], "unlogged_sums": position.unlogged_sums}
+        artifacts.write_json(partial / POSITION, stored)
         artifacts.write_manifest(partial, {"step": position.step, "layout": layout(recipe, processes)})
         artifacts.publish(partial, path)
         for old in sorted(recipe.run_dir.glob(f"{CHECKPOINTS}/step-*"))[: -recipe.machine.keep_checkpoints]:
@@ -66,8 +68,9 @@ def load_newest(recipe: TrainingRecipe, engine: Any, processes: Processes) -> Po
     loaded, _ = engine.load_checkpoint(str(path), tag=ENGINE, load_lr_scheduler_states=False)
     assert loaded, f"DeepSpeed did not load {path}"
     logger.info("continuing after step %s", f"{manifest['step']:,}")
-    lanes = [LaneState.from_json(state) for state in artifacts.read_json(path / LANES)]
-    return Position(step=manifest["step"], lanes=lanes)
+    stored = artifacts.read_json(path / POSITION)
+    lanes = [LaneState.from_json(state) for state in stored["lanes"]]
+    return Position(step=manifest["step"], lanes=lanes, unlogged_sums=stored["unlogged_sums"])
 
 
 def layout(recipe: TrainingRecipe, processes: Processes) -> dict[str, int]:

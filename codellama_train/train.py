@@ -69,6 +69,11 @@ class Run:
             num_ranks=self.processes.num_ranks,
             states=position.lanes if position else None,
         )
+        self.window = Window(new_sums(self))
+        if position is not None:
+            self.window.sums.values += torch.tensor(
+                position.unlogged_sums, dtype=torch.float64, device=self.processes.device
+            )
         self.log = MetricsLog(recipe, resumed_step=self.step) if self.processes.is_first else None
         self.stop = StopRequest(recipe.run_dir)
 
@@ -83,26 +88,25 @@ class Run:
 def train(recipe: TrainingRecipe) -> None:
     """Train the recipe from wherever its run folder stands to its end, or until it is asked to stop."""
     run = Run(recipe)
-    window = Window(new_sums(run))
     lanes = run.batches.states
     while run.step < recipe.steps:
         started = time.monotonic()
         batch = run.batches.next_step()
-        window.waited_seconds += time.monotonic() - started
+        run.window.waited_seconds += time.monotonic() - started
         counts = summed(torch.tensor([batch.num_predicted, int(run.stop.is_made())], device=run.processes.device))
         if counts[1]:
             finish_early(run, lanes)
             return
         sums = accumulate_gradients(run, batch, predicted_tokens=int(counts[0]))
-        window.sums.values += sums.values
+        run.window.sums.values += sums.values
         run.step += 1
         set_learning_rate(run.engine, learning_rate(run.step, recipe.optimizer, steps=recipe.steps))
         run.engine.step()
         lanes = batch.states
-        window.steps += 1
+        run.window.steps += 1
         if run.step % recipe.machine.log_every_steps == 0 or run.step == recipe.steps:
-            write_metrics(run, window, batch)
-            window = Window(new_sums(run))
+            write_metrics(run, batch)
+            run.window = Window(new_sums(run))
         if run.step % recipe.machine.save_every_steps == 0 and run.step < recipe.steps:
             save(run, lanes)
     finish(run)
@@ -141,13 +145,13 @@ def accumulate_gradients(run: Run, batch: StepBatch, *, predicted_tokens: int) -
     return sums
 
 
-def write_metrics(run: Run, window: Window, batch: StepBatch) -> None:
+def write_metrics(run: Run, batch: StepBatch) -> None:
     """Log the window: losses, rate, speed, and what the data has been so far."""
     states = [state for part in gathered(list(batch.states)) for state in part]
     if run.log is None:
         return
+    window, recipe = run.window, run.recipe
     elapsed_seconds = time.monotonic() - window.started
-    recipe = run.recipe
     run.log.write(
         {
             "step": run.step,
@@ -166,7 +170,7 @@ def write_metrics(run: Run, window: Window, batch: StepBatch) -> None:
 
 def save(run: Run, lanes: Sequence[LaneState]) -> None:
     """Write a checkpoint of the last update."""
-    position = checkpoint.Position(step=run.step, lanes=lanes)
+    position = checkpoint.Position(step=run.step, lanes=lanes, unlogged_sums=run.window.sums.values.tolist())
     checkpoint.save(run.recipe, run.engine, position=position, processes=run.processes)
 
 

@@ -52,7 +52,7 @@ gradient_clipping = 1.0
 zero_stage = 2
 sequences_per_device = 1
 activation_checkpointing = false
-log_every_steps = 1
+log_every_steps = 3
 save_every_steps = 4
 keep_checkpoints = 2
 """

@@ -93,8 +93,9 @@ def reference(whole_run, tokenizer):
 def check_against(reference, run_dir: Path) -> None:
     losses, norms, weights = reference
     records = read_metrics(run_dir)
-    assert [record["loss"] for record in records] == pytest.approx(losses, rel=5e-3)
-    assert [record["gradient_norm"] for record in records] == pytest.approx(norms, rel=3e-2)
+    windows = [losses[start : start + 3] for start in range(0, 12, 3)]  # a line of metrics covers three steps
+    assert [record["loss"] for record in records] == pytest.approx([sum(part) / 3 for part in windows], rel=5e-3)
+    assert [record["gradient_norm"] for record in records] == pytest.approx(norms[2::3], rel=3e-2)
     assert relative_distance(load_file(run_dir / "final/model.safetensors"), weights[12]) < 0.02
 
 
@@ -125,7 +126,7 @@ def test_one_process_without_a_launcher_equals_plain_torch(whole_run, reference,
 
 def test_metrics_say_what_was_learned_from_what(whole_run):
     records = read_metrics(whole_run[1])
-    assert [record["step"] for record in records] == list(range(1, 13))
+    assert [record["step"] for record in records] == [3, 6, 9, 12]
     last = records[-1]
     assert last["tokens"] == 3_072
     assert last["loss"] < records[0]["loss"] - 1
