@@ -23,7 +23,6 @@ for argument in "$@"; do
     esac
 done
 
-began=$(date +%s)
 . "$(dirname "$0")/setup.sh"
 
 runs=runs${long:+/long}
@@ -50,16 +49,6 @@ The line, with minutes on two processor cores${long:+ (--long: training takes tw
 
 PLAN
 
-stages=()
-stage() { # name, command …: run it, and remember how long it took
-    local name=$1 started
-    shift
-    started=$(date +%s)
-    printf '\n== %s\n   %s\n' "$name" "$*"
-    "$@"
-    stages+=("$(printf '%-32s %5d s' "$name" $(($(date +%s) - started)))")
-}
-
 stage "prepare data" python scripts/prepare_data.py recipes/data/tiny.toml "runs=$runs" ${data[@]+"${data[@]}"}
 
 models=()
@@ -81,8 +70,7 @@ done
 stage "evaluate" python scripts/evaluate.py recipes/tiny/evaluation.toml "${models[@]}" "runs=$runs"
 stage "report" python scripts/report.py "$runs/tiny" --data "$runs/data/tiny"
 
-printf '\nDone in %d minutes. Seconds per stage:\n\n' $((($(date +%s) - began) / 60))
-printf '  %s\n' "${stages[@]}"
+print_stages
 cat <<NEXT
 
 Read $runs/tiny/report.html, then try

@@ -1,7 +1,25 @@
 #!/usr/bin/env bash
-# Make .venv and install the package with pinned versions; a second run finds it done. Sourced by quickstart.sh and test.sh.
+# Make .venv and install the package with pinned versions; a second run finds it done. Sourced by quickstart.sh and test.sh,
+# which run their parts through `stage` and end with `print_stages`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+began=$(date +%s)
+stages=()
+
+stage() { # name, command …: run it, and remember how long it took
+    local name=$1 started
+    shift
+    started=$(date +%s)
+    printf '\n== %s\n   %s\n' "$name" "$*"
+    "$@"
+    stages+=("$(printf '%-32s %5d s' "$name" $(($(date +%s) - started)))")
+}
+
+print_stages() {
+    printf '\nDone in %d minutes. Seconds per stage:\n\n' $((($(date +%s) - began) / 60))
+    printf '  %s\n' "${stages[@]}"
+}
 
 python=${PYTHON:-python3}
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

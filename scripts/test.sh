@@ -8,7 +8,8 @@ if [ "${1:-}" = "--all" ]; then
     selection=()
     shift
 fi
-ruff format --check .
-ruff check .
-mypy
-python -m pytest "${selection[@]}" --durations=10 "$@"
+stage formatting ruff format --check .
+stage lint ruff check .
+stage types mypy
+stage tests python -m pytest "${selection[@]}" --durations=10 "$@"
+print_stages
