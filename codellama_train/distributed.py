@@ -29,9 +29,10 @@ class Processes:
 
 def start_processes() -> Processes:
     """Join the processes that the launcher started; without a launcher, be a group of one."""
-    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("MASTER_PORT", "29500")
+    if "RANK" not in os.environ:
+        # Port 0: the system chooses a free one, so that several runs fit on a machine.
+        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+        os.environ.update(alone)
     if not torch.cuda.is_available():
         # DeepSpeed calls functions that newer releases of torch have renamed; nobody here can act on that.
         warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")

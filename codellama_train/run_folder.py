@@ -66,7 +66,15 @@ def examine(recipe: TrainingRecipe) -> State:
 
 
 def _learned(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if key not in ("machine", "runs")}
+    """Give what decides the weights, with paths told from the runs folder, which may be moved as a whole."""
+    prefix = f"{table['runs']}/"
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: moved(item) for key, item in value.items()}
+        return f"{{runs}}/{value.removeprefix(prefix)}" if str(value).startswith(prefix) else value
+
+    return {key: moved(value) for key, value in table.items() if key not in ("machine", "runs")}
 
 
 def first_difference(stored: Any, asked: Any, path: str = "") -> str | None:

@@ -59,6 +59,13 @@ def test_every_verb_has_help(project, name):
     assert "usage:" in shown.stdout
 
 
+def test_every_choice_that_a_recipe_names_is_explained(project):
+    listed = set(re.findall(r"^\| (\d+) \|", (project / "docs/choices.md").read_text(encoding="utf-8"), re.MULTILINE))
+    for path in sorted((project / "recipes").glob("*/*.toml")):
+        named = set(re.findall(r"choice (\d+)", path.read_text(encoding="utf-8")))
+        assert named <= listed, (path, named - listed)
+
+
 def test_every_training_recipe_is_in_the_index(project):
     index = (project / "recipes/README.md").read_text(encoding="utf-8")
     for path in sorted((project / "recipes").glob("*/*.toml")):

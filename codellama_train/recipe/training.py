@@ -184,10 +184,6 @@ class TrainingRecipe(RecipeTable):
             )
         return steps
 
-    def learned_half(self) -> dict[str, object]:
-        """What decides the weights, as JSON values: a run folder holds one such half for ever."""
-        return self.model_dump(mode="json", exclude_none=True, include={"model", "data", "batch", "optimizer", "lora"})
-
 
 def sequences_per_rank(sequences_per_step: int, num_ranks: int) -> int:
     """Rows each rank runs in a step; ranks that do not divide the batch run rows without predicted tokens."""

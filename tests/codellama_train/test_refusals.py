@@ -13,7 +13,7 @@ from codellama_train import artifacts
 from codellama_train.console import UserError
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
-from codellama_train.run_folder import claim, lock
+from codellama_train.run_folder import claim, examine, lock
 
 
 @pytest.fixture
@@ -112,6 +112,15 @@ def test_a_run_folder_takes_one_launch_at_a_time(tmp_path):
         lock(tmp_path)
     held.close()
     lock(tmp_path).close()
+
+
+def test_the_runs_folder_may_be_moved(recipe, training_data, tmp_path):
+    shards = tmp_path / "runs/shards"
+    shutil.copytree(training_data / "shards/code/train", shards)
+    recipe.write_text(recipe.read_text().replace(f"{training_data}/shards/code/train", "{runs}/shards"))
+    claim(load(TrainingRecipe, recipe), launch={})
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    assert examine(load(TrainingRecipe, recipe, [f"runs={tmp_path}/moved"])) == "started"
 
 
 def test_machine_settings_may_change(recipe):
