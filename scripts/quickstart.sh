@@ -62,7 +62,8 @@ for name in base code code_without_infilling code_from_scratch lora python long_
     if [ -f "$runs/tiny/$name/final/manifest.json" ]; then
         stage "train $name" python scripts/train.py "$recipe" "runs=$runs" ${more[@]+"${more[@]}"}
     else
-        stage "train $name" deepspeed --quiet --num_accelerators "$processes" \
+        port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        stage "train $name" deepspeed --quiet --num_accelerators "$processes" --master_port "$port" \
             scripts/train.py "$recipe" "runs=$runs" ${more[@]+"${more[@]}"}
     fi
 done
