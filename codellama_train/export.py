@@ -60,7 +60,7 @@ def write_model_folder(
 ) -> None:
     """Write configuration, weights in bfloat16, tokenizer and, for LoRA, the adapter beside the merged model."""
     model = build_model(recipe, tokenizer)
-    trained: Any = model if recipe.lora is None else add_adapters(model, recipe.lora)
+    trained: Any = model if recipe.lora is None else add_adapters(model, recipe.lora, seed=recipe.data.seed)
     load_exactly(trained, {name.removeprefix(CAUSAL): weight for name, weight in weights.items()})
     if recipe.lora is not None:
         trained.save_pretrained(folder / ADAPTER)

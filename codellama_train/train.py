@@ -52,7 +52,7 @@ class Run:
         model = build_model(recipe, self.tokenizer)
         if recipe.machine.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        trained = model if recipe.lora is None else add_adapters(model, recipe.lora)
+        trained = model if recipe.lora is None else add_adapters(model, recipe.lora, seed=recipe.data.seed)
         trained.train()  # a loaded model is in evaluation mode, in which activation checkpointing does nothing
         if self.processes.is_first:
             self.lock = lock(recipe.run_dir)

@@ -9,6 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from codellama_train.console import UserError
+from codellama_train.lora import add_adapters
 from codellama_train.model import (
     add_rows,
     assert_rope_theta,
@@ -19,7 +20,7 @@ from codellama_train.model import (
     rotary_modules,
 )
 from codellama_train.recipe.loading import load
-from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.recipe.training import Lora, TrainingRecipe
 
 # Expected attention over distance, normalised (figure 9a; d = 1,024): base, distance, value
 FIGURE_9A = [(1e4, 16, 0.633), (1e4, 1024, 0.177), (1e4, 16384, -0.090), (1e6, 256, 0.550), (1e6, 100_000, 0.145)]
@@ -88,6 +89,20 @@ def test_a_raised_base_reaches_the_loaded_model(model_path, project):
     assert model.config.max_position_embeddings == 256
     before = LlamaForCausalLM.from_pretrained(model_path)
     torch.testing.assert_close(model.model.layers[0].mlp.up_proj.weight, before.model.layers[0].mlp.up_proj.weight)
+
+
+def test_adapters_start_the_same_in_every_launch():
+    lora = Lora(rank=4, alpha=8, target_modules=["q_proj"])
+    first, second, other = (dict(add_adapters(small_model(), lora, seed=seed).named_parameters()) for seed in (1, 1, 2))
+    names = [name for name in first if "lora_A" in name]
+    assert names
+    assert all(torch.equal(first[name], second[name]) for name in names)
+    assert not any(torch.equal(first[name], other[name]) for name in names)
+
+
+def test_adapters_for_layers_that_are_not_there_are_refused():
+    with pytest.raises(UserError, match=r"lora\.target_modules names 'c_attn'"):
+        add_adapters(small_model(), Lora(rank=4, alpha=8, target_modules=["c_attn"]), seed=1)
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path, tokenizer, project):
