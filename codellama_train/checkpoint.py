@@ -18,7 +18,7 @@ from codellama_train.console import UserError
 from codellama_train.distributed import Processes, barrier, from_first, gathered
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import CHECKPOINTS
-from codellama_train.tokens.lanes import LaneState
+from codellama_train.tokens.lane_state import LaneState
 
 ENGINE, POSITION = "engine", "position.json"
 logger = logging.getLogger(__name__)

@@ -18,11 +18,20 @@ from codellama_train.console import UserError
 from codellama_train.distributed import Processes, barrier
 from codellama_train.engine import consolidated_weights
 from codellama_train.lora import add_adapters, merged
-from codellama_train.model import assert_rope_theta, build_model, load_tokenizer, restore_rotary_precision
+from codellama_train.model import (
+    assert_rope_theta,
+    build_model,
+    fetch_origin,
+    load_tokenizer,
+    restore_rotary_precision,
+)
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import FINAL
+from codellama_train.tokens.dialogue_format import DialogueFormat, format_of_folder, format_of_mixture
 from codellama_train.tokens.hugging_face import check_fast_tokenizer, write_fast_tokenizer
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.open_tokenizer import open_tokenizer
+from codellama_train.tokens.shards import ShardSet
+from codellama_train.tokens.tokenizer import Tokenizer
 
 CAUSAL = "causal."  # where TrainingModel keeps the language model
 ADAPTER = "adapter"
@@ -31,7 +40,7 @@ PROBE_TOKENS = 64
 logger = logging.getLogger(__name__)
 
 
-def export_run(recipe: TrainingRecipe, engine: Any, *, tokenizer: SentencePieceTokenizer, processes: Processes) -> None:
+def export_run(recipe: TrainingRecipe, engine: Any, *, tokenizer: Tokenizer, processes: Processes) -> None:
     """Write the trained model to the run's `final/`; all processes take part, the first one writes."""
     weights = consolidated_weights(engine, processes)
     if processes.is_first:
@@ -56,7 +65,7 @@ def export_checkpoint(recipe: TrainingRecipe, path: Path) -> int:
 
 
 def write_model_folder(
-    folder: Path, recipe: TrainingRecipe, *, weights: dict[str, Tensor], tokenizer: SentencePieceTokenizer
+    folder: Path, recipe: TrainingRecipe, *, weights: dict[str, Tensor], tokenizer: Tokenizer
 ) -> None:
     """Write configuration, weights in bfloat16, tokenizer and, for LoRA, the adapter beside the merged model."""
     model = build_model(recipe, tokenizer)
@@ -67,12 +76,34 @@ def write_model_folder(
         trained = merged(trained)
     trained = trained.to(torch.bfloat16)
     restore_rotary_precision(trained, model.config)
+    dialogue_format = learned_format(recipe)
+    set_end_tokens(trained, tokenizer, dialogue_format)
     trained.save_pretrained(folder)
     write_config(folder, model.config)
     tokenizer.save(folder)
-    write_fast_tokenizer(tokenizer, folder, model_max_length=model.config.max_position_embeddings)
+    write_fast_tokenizer(
+        tokenizer,
+        folder,
+        dialogue_format=dialogue_format,
+        model_max_length=model.config.max_position_embeddings,
+    )
     check_model_folder(folder, trained, rope_theta=recipe.model.rope_theta)
-    check_fast_tokenizer(folder)
+    check_fast_tokenizer(tokenizer, folder)
+    written = open_tokenizer(folder).fingerprint
+    assert written == tokenizer.fingerprint, (written, tokenizer.fingerprint)
+
+
+def learned_format(recipe: TrainingRecipe) -> DialogueFormat | None:
+    """Give the format of the recipe's dialogues, or else of those its base has learned; None if there are neither."""
+    manifests = {name: ShardSet(source.shards).manifest for name, source in recipe.data.sources.items()}
+    origin = recipe.model.init_from
+    return format_of_mixture(manifests) or (format_of_folder(fetch_origin(origin)) if origin else None)
+
+
+def set_end_tokens(model: Any, tokenizer: Tokenizer, dialogue_format: DialogueFormat | None) -> None:
+    """Let servers stop where a text or an answer ends; they read `generation_config.json`."""
+    has_steps = dialogue_format == "source_destination"
+    model.generation_config.eos_token_id = [tokenizer.eos_id, tokenizer.step_id] if has_steps else tokenizer.eos_id
 
 
 def load_exactly(model: nn.Module, weights: dict[str, Tensor]) -> None:

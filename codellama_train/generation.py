@@ -13,22 +13,25 @@ from transformers import GenerationConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from codellama_train.console import UserError
-from codellama_train.model import assert_rope_theta
+from codellama_train.model import assert_rope_theta, require_rows
 from codellama_train.model_folder import model_folder
-from codellama_train.tokens.dialogue import Message, dialogue_prompt
+from codellama_train.tokens.dialogue import Message, dialogue_prompt, end_of_answer
+from codellama_train.tokens.dialogue_format import DialogueFormat, format_of_folder
 from codellama_train.tokens.infilling import InfillingMode, infilling_prompt
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.open_tokenizer import open_tokenizer
+from codellama_train.tokens.tokenizer import Tokenizer
 
 PADDED_TOKENS_PER_BATCH = 16_384
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in evaluation mode and the tokenizer it was trained with."""
+    """A model in evaluation mode, the tokenizer it was trained with, and the dialogue format it is spoken to in."""
 
     model: Any
-    tokenizer: SentencePieceTokenizer
+    tokenizer: Tokenizer
     folder: Path
+    dialogue_format: DialogueFormat
 
     @property
     def trained_length(self) -> int:
@@ -71,12 +74,12 @@ class Generated:
 
 
 def load_model(path: Path, *, dtype: torch.dtype | None = None, device: str | None = None) -> LoadedModel:
-    """Load a Llama-shaped Hugging Face folder with its `tokenizer.model`, for generation and scoring.
+    """Load a Llama-shaped Hugging Face folder with its tokenizer, for generation and scoring.
 
     dtype None keeps the type the weights are stored in; device None takes CUDA where there is one.
     """
     folder = model_folder(path)
-    tokenizer = SentencePieceTokenizer.from_folder(folder)
+    tokenizer, dialogue_format = open_tokenizer(folder), format_of_folder(folder) or "inst"
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # generation beyond the trained length is what some probes are about
     try:
@@ -87,15 +90,11 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None, device: str | No
         raise UserError(f"the weights at {folder} cannot be read: {str(error).splitlines()[0]}") from error
     if report["missing_keys"]:
         raise UserError(f"the weights at {folder} lack {sorted(report['missing_keys'])[0]}; the folder is incomplete")
-    rows = model.config.vocab_size
-    if rows != tokenizer.vocabulary_size:
-        raise UserError(
-            f"the model at {folder} has {rows:,} embedding rows, its tokenizer {tokenizer.vocabulary_size:,} ids; "
-            "they do not belong together"
-        )
+    require_rows(f"the model at {folder}", rows=model.config.vocab_size, tokenizer=tokenizer)
     model.eval().requires_grad_(requires_grad=False)
     assert_rope_theta(model, model.config.rope_parameters["rope_theta"])
-    return LoadedModel(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), tokenizer, folder)
+    model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return LoadedModel(model, tokenizer, folder, dialogue_format)
 
 
 def complete(loaded: LoadedModel, prompts: Sequence[str], sampling: Sampling) -> list[Generated]:
@@ -121,7 +120,7 @@ def infill(loaded: LoadedModel, gaps: Sequence[Gap], mode: InfillingMode, sampli
     ]
 
 
-def middle_text(tokenizer: SentencePieceTokenizer, gap: Gap, mode: InfillingMode, ids: Sequence[int]) -> str:
+def middle_text(tokenizer: Tokenizer, gap: Gap, mode: InfillingMode, ids: Sequence[int]) -> str:
     """Decode what was generated for a gap, up to EOT.
 
     In SPM the prompt ends with the prefix's own tokens, which the middle continues; in PSM it stands by itself.
@@ -137,16 +136,16 @@ def middle_text(tokenizer: SentencePieceTokenizer, gap: Gap, mode: InfillingMode
 
 def answer(loaded: LoadedModel, dialogues: Sequence[Sequence[Message]], sampling: Sampling) -> list[Generated]:
     """Answer the last message of each dialogue, which is the user's."""
-    tokenizer = loaded.tokenizer
-    prompts = [dialogue_prompt(tokenizer, messages) for messages in dialogues]
-    answers = generate_ids(loaded, prompts, sampling, stop_id=tokenizer.eos_id)
+    tokenizer, end_id = loaded.tokenizer, end_of_answer(loaded.tokenizer, loaded.dialogue_format)
+    prompts = [dialogue_prompt(tokenizer, messages, loaded.dialogue_format) for messages in dialogues]
+    answers = generate_ids(loaded, prompts, sampling, stop_id=end_id)
     return [
-        _generated(continuation(tokenizer, prompt, ids).strip(), ids, tokenizer.eos_id)
+        _generated(continuation(tokenizer, prompt, ids).strip(), ids, end_id)
         for prompt, ids in zip(prompts, answers, strict=True)
     ]
 
 
-def continuation(tokenizer: SentencePieceTokenizer, context: Sequence[int], new: Sequence[int]) -> str:
+def continuation(tokenizer: Tokenizer, context: Sequence[int], new: Sequence[int]) -> str:
     """Decode `new` as what follows `context`: spaces at the seam, and characters split over it, come out right."""
     return tokenizer.decode([*context, *new])[len(tokenizer.decode(context)) :]
 
@@ -201,7 +200,7 @@ def _generate_batch(
         eos_token_id=stop_id,
         pad_token_id=stop_id,
         bos_token_id=loaded.tokenizer.bos_id,
-        suppress_tokens=_rows_without_piece(loaded.tokenizer) or None,
+        suppress_tokens=_rows_without_piece(loaded) or None,
         **_choice(sampling),
     )
     with torch.random.fork_rng(), torch.inference_mode():
@@ -217,5 +216,5 @@ def _choice(sampling: Sampling) -> dict[str, Any]:
     return {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
 
 
-def _rows_without_piece(tokenizer: SentencePieceTokenizer) -> list[int]:
-    return [token for token in range(tokenizer.vocabulary_size) if tokenizer.piece(token) == "<unused>"]
+def _rows_without_piece(loaded: LoadedModel) -> list[int]:
+    return [row for row in range(loaded.model.config.vocab_size) if loaded.tokenizer.piece(row) is None]

@@ -89,14 +89,23 @@ class TrainingModel(nn.Module):
         super().__init__()
         self.causal = causal
 
-    def forward(self, input_ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, input_ids: Tensor, labels: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give the loss summed over predicted tokens, and each token's loss for the record.
 
-        input_ids, labels: (batch, sequence); labels are already shifted. Rows are causal throughout, documents of one
-        row see those before them, as in the paper.
+        input_ids, labels: (batch, sequence); labels are already shifted. Without positions, rows are causal throughout:
+        documents of one row see those before them, as in the paper. With positions (batch, sequence) that restart at
+        every document, each document sees itself alone.
         """
         causal: Any = self.causal
         base = causal.get_base_model() if hasattr(causal, "get_base_model") else causal
-        hidden = base.model(input_ids=input_ids, use_cache=False).last_hidden_state
+        mask = None if positions is None else document_mask(positions)
+        output = base.model(input_ids=input_ids, attention_mask=mask, position_ids=positions, use_cache=False)
+        hidden = output.last_hidden_state
         losses: Tensor = base.lm_head(hidden, labels)
         return losses.sum(), losses.detach()
+
+
+def document_mask(positions: Tensor) -> Tensor:
+    """Give which tokens may be looked at: those before, of the same document. Shape: (batch, 1, sequence, sequence)."""
+    document = (positions == 0).cumsum(dim=-1)
+    return (document[:, None, :, None] == document[:, None, None, :]).tril()

@@ -7,25 +7,39 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
+from pydantic import ValidationError
 from torch import Tensor, nn
 from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.utils.logging import disable_progress_bar
 
 from codellama_train.console import UserError
 from codellama_train.loss import LossHead
 from codellama_train.recipe.training import Model, TrainingRecipe
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.byte_level_file import TOKENIZER_FILE, TokenizerFile
+from codellama_train.tokens.open_tokenizer import open_tokenizer
+from codellama_train.tokens.tokenizer import Tokenizer
 
 disable_progress_bar()
 
+FIXED_SCALINGS = ("linear", "llama3")  # DeepSeek-Coder's and Llama 3.1's; others depend on the sequence
 
-def build_model(recipe: TrainingRecipe, tokenizer: SentencePieceTokenizer) -> LlamaForCausalLM:
+# How far a base's embedding rows may be from its tokenizer's ids: Megatron pads to a multiple of 128, DeepSeek-Coder
+# has 0.7 % more rows, Phi-2 1.8 %; Mistral's first two vocabularies, not to be mixed up, are 2.3 % apart.
+PADDED_ROWS, PADDED_FRACTION = 127, 0.02
+
+NEEDED_FILES = ["*.model", "*.json", "*.safetensors"]
+UNNEEDED_FILES = ["*/*", "consolidated*"]  # the same weights once more, in the authors' own layout
+
+
+def build_model(recipe: TrainingRecipe, tokenizer: Tokenizer) -> LlamaForCausalLM:
     """Give the model that the recipe starts from, in float32, ready to train."""
     if recipe.model.init_from is None:
         model = _initialise(recipe, tokenizer)
     else:
-        model = _load(recipe, fetch_origin(recipe.model.init_from))
-        add_rows(model, tokenizer.vocabulary_size)
+        origin = fetch_origin(recipe.model.init_from)
+        model = _load(recipe, origin)
+        add_rows(model, tokenizer, used_rows=named_ids(origin))
     model.config.bos_token_id, model.config.eos_token_id = tokenizer.bos_id, tokenizer.eos_id
     model.config.pad_token_id = None
     model.lm_head = LossHead(model.lm_head)
@@ -33,7 +47,7 @@ def build_model(recipe: TrainingRecipe, tokenizer: SentencePieceTokenizer) -> Ll
     return model
 
 
-def _initialise(recipe: TrainingRecipe, tokenizer: SentencePieceTokenizer) -> LlamaForCausalLM:
+def _initialise(recipe: TrainingRecipe, tokenizer: Tokenizer) -> LlamaForCausalLM:
     architecture = recipe.model.architecture
     assert architecture is not None, "a recipe has init_from or an architecture"
     config = LlamaConfig(
@@ -55,11 +69,22 @@ def _load(recipe: TrainingRecipe, origin: Path) -> LlamaForCausalLM:
         raise UserError(
             f"model.init_from={str(origin)!r} is a {config.model_type!r} model; the recipe trains Llama models"
         )
+    require_rotary_scaling(config, origin)
     require_reach(config, recipe.model, sequence_length=recipe.data.sequence_length)
-    config.rope_parameters = {"rope_type": "default", "rope_theta": recipe.model.rope_theta}
+    config.rope_parameters = {**config.rope_parameters, "rope_theta": recipe.model.rope_theta}
     config.max_position_embeddings = max(config.max_position_embeddings, recipe.data.sequence_length)
     config.use_cache = False
     return LlamaForCausalLM.from_pretrained(origin, config=config, dtype=torch.float32, attn_implementation="sdpa")
+
+
+def require_rotary_scaling(config: Any, origin: Path) -> None:
+    """Refuse a base whose RoPE frequencies are scaled in a way that cannot be kept while training."""
+    kind = config.rope_parameters["rope_type"]
+    if kind not in ("default", *FIXED_SCALINGS):
+        raise UserError(
+            f"model.init_from={str(origin)!r} scales RoPE by {kind!r}; a base has plain frequencies or a fixed scaling "
+            f"({', '.join(FIXED_SCALINGS)})"
+        )
 
 
 def require_reach(config: Any, model: Model, *, sequence_length: int) -> None:
@@ -72,29 +97,66 @@ def require_reach(config: Any, model: Model, *, sequence_length: int) -> None:
         )
 
 
-def load_tokenizer(model: Model) -> SentencePieceTokenizer:
+def load_tokenizer(model: Model) -> Tokenizer:
     """Read the recipe's tokenizer: the one it names, or the one that comes with the model it starts from."""
     folder = Path(model.tokenizer) if model.tokenizer else fetch_origin(str(model.init_from))
-    return SentencePieceTokenizer.from_folder(folder)
+    return open_tokenizer(folder)
 
 
-def add_rows(model: LlamaForCausalLM, vocabulary_size: int) -> None:
-    """Extend both embeddings to the tokenizer's vocabulary; new rows start as the mean of the old ones."""
-    old = model.get_input_embeddings().weight.shape[0]
-    if old > vocabulary_size:
-        raise UserError(
-            f"the base has {old:,} embedding rows, more than the {vocabulary_size:,} ids of its tokenizer: "
-            "the tokenizer does not belong to this model"
-        )
-    if old == vocabulary_size:
-        return
-    model.resize_token_embeddings(vocabulary_size, mean_resizing=False)
-    weights = {
-        id(layer.weight): layer.weight for layer in (model.get_input_embeddings(), model.get_output_embeddings())
-    }
+def add_rows(model: LlamaForCausalLM, tokenizer: Tokenizer, *, used_rows: int | None) -> None:
+    """Give both embeddings a row for every id; ids that are new to the base start as the mean of its used rows.
+
+    `used_rows` counts the ids that the base's own files name, None if they do not say. A base may be padded: rows
+    beyond all ids stay as they are.
+    """
+    old, size = model.get_input_embeddings().weight.shape[0], tokenizer.vocabulary_size
+    require_matching_rows("the base", rows=old, vocabulary_size=size)
+    used = old if used_rows is None else min(used_rows, old)
+    new_ids = {*range(used, num_ids(tokenizer)), *range(old, size)}
+    if old < size:
+        model.resize_token_embeddings(size, mean_resizing=False)
+    embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
     with torch.no_grad():
-        for weight in weights.values():
-            weight[old:] = weight[:old].mean(dim=0)
+        for weight in {id(layer.weight): layer.weight for layer in embeddings}.values():
+            weight[sorted(new_ids)] = weight[:used].mean(dim=0)
+
+
+def require_matching_rows(what: str, *, rows: int, vocabulary_size: int) -> None:
+    """Refuse a tokenizer that cannot be a model's own: bases have more rows than ids, but only by so many."""
+    most = max(PADDED_ROWS, int(PADDED_FRACTION * rows))
+    if abs(rows - vocabulary_size) > most:
+        raise UserError(
+            f"{what} has {rows:,} embedding rows, but its tokenizer {vocabulary_size:,} ids; more than {most:,} apart, "
+            "they do not belong together: name the tokenizer that came with the model"
+        )
+
+
+def require_rows(what: str, *, rows: int, tokenizer: Tokenizer) -> None:
+    """Refuse a model that lacks rows for some ids, or whose tokenizer is another's."""
+    require_matching_rows(what, rows=rows, vocabulary_size=tokenizer.vocabulary_size)
+    if rows < num_ids(tokenizer):
+        raise UserError(
+            f"{what} has {rows:,} embedding rows, but {num_ids(tokenizer):,} ids with the infilling tokens; "
+            "training or exporting it with a recipe adds the missing rows"
+        )
+
+
+def num_ids(tokenizer: Tokenizer) -> int:
+    """Count a tokenizer's ids without the padding after them."""
+    return sum(tokenizer.piece(token_id) is not None for token_id in range(tokenizer.vocabulary_size))
+
+
+def named_ids(origin: Path) -> int | None:
+    """Count the ids that a model folder's `tokenizer.json` names, also beside a `tokenizer.model`; None without one.
+
+    Where the folder is an export of ours, the infilling tokens are among them.
+    """
+    path = origin / TOKENIZER_FILE
+    try:
+        file = TokenizerFile.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    return 1 + max([*file.model.vocab.values(), *(token.id for token in file.added_tokens)], default=-1)
 
 
 def rotary_modules(model: nn.Module) -> list[Any]:
@@ -103,7 +165,10 @@ def rotary_modules(model: nn.Module) -> list[Any]:
 
 
 def expected_frequencies(config: Any) -> Tensor:
-    """Compute θ_i = theta^(-2i/d), d the head's size (section 2.4). Shape: (d / 2,)."""
+    """Compute θ_i = theta^(-2i/d), d the head's size (section 2.4), scaled as the base's are. Shape: (d / 2,)."""
+    if config.rope_parameters.get("rope_type", "default") in FIXED_SCALINGS:
+        scaled: Tensor = ROPE_INIT_FUNCTIONS[config.rope_parameters["rope_type"]](config)[0]
+        return scaled
     dimension = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     exponents = torch.arange(0, dimension, 2, dtype=torch.float64) / dimension
     return torch.as_tensor(config.rope_parameters["rope_theta"], dtype=torch.float64).pow(-exponents).float()
@@ -138,6 +203,6 @@ def fetch_origin(origin: str) -> Path:
     if Path(origin).is_dir():
         return Path(origin)
     try:
-        return Path(snapshot_download(origin, allow_patterns=["*.model", "*.json", "*.safetensors"]))
+        return Path(snapshot_download(origin, allow_patterns=NEEDED_FILES, ignore_patterns=UNNEEDED_FILES))
     except (OSError, ValueError) as error:
         raise UserError(f"model.init_from={origin!r} is neither a folder nor a model that the hub gives") from error

@@ -24,7 +24,8 @@ from codellama_train.run_folder import claim, describe_software, lock
 from codellama_train.schedule import learning_rate
 from codellama_train.stopping import StopRequest
 from codellama_train.tokens.batches import LaneBatches, StepBatch, open_mixture
-from codellama_train.tokens.lanes import LaneState, summarise
+from codellama_train.tokens.lane_state import LaneState
+from codellama_train.tokens.lanes import summarise
 
 logger = logging.getLogger(__name__)
 
@@ -130,11 +131,11 @@ def accumulate_gradients(run: Run, batch: StepBatch, *, predicted_tokens: int) -
     scale = run.processes.num_ranks / predicted_tokens
     for micro_step in range(last + 1):
         part = slice(micro_step * rows, (micro_step + 1) * rows)
-        input_ids, labels, source, infilled = (
+        input_ids, labels, source, infilled, positions = (
             torch.from_numpy(array[part]).to(run.processes.device)
-            for array in (batch.input_ids, batch.labels, batch.source, batch.infilled)
+            for array in (batch.input_ids, batch.labels, batch.source, batch.infilled, batch.positions)
         )
-        loss, losses = run.engine(input_ids, labels)
+        loss, losses = run.engine(input_ids, labels, positions if run.recipe.data.document_mask else None)
         run.engine.backward(loss * scale, scale_wrt_gas=False)
         sums.add(losses, labels, source=source, infilled=infilled)
         if micro_step < last:

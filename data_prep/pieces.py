@@ -9,7 +9,9 @@ from functools import lru_cache
 
 from codellama_train.recipe.data import Cut
 from codellama_train.tokens.dialogue import TAGS, Message, encode_dialogue
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.dialogue_format import DialogueFormat
+from codellama_train.tokens.exactness import InexactCause, cause_of_inexactness
+from codellama_train.tokens.tokenizer import Tokenizer
 from data_prep.blocks import blocks_of
 from data_prep.documents import digest
 from data_prep.python_code import documented_functions, functions_of, parse_python
@@ -25,19 +27,19 @@ class Piece:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A tokenised piece. `predicted` is None where every token is."""
+    """A tokenised piece. `predicted` is None where every token is, `inexact_cause` where the ids give the text back."""
 
     ids: list[int]
-    is_exact: bool
+    inexact_cause: InexactCause | None
     predicted: list[bool] | None = None
 
 
 class PieceEncoder:
     """Encodes pieces, each text once even if its length is asked for first."""
 
-    def __init__(self, tokenizer: SentencePieceTokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._longest_piece = max(len(piece.piece) for piece in tokenizer.extended_model().pieces)
+        self._longest_piece = tokenizer.longest_piece
         self._ids: dict[str, list[int]] = {}
 
     def fits_in(self, max_tokens: int) -> Callable[[str], bool]:
@@ -52,21 +54,21 @@ class PieceEncoder:
         """Tell from its characters alone whether a text may have so few tokens, which saves encoding it."""
         return len(text) <= max_tokens * self._longest_piece
 
-    def encode(self, piece: Piece) -> Encoded:
-        """Give a piece's ids, and whether they decode to its text."""
+    def encode(self, piece: Piece, dialogue_format: DialogueFormat) -> Encoded:
+        """Give a piece's ids, and why they do not decode to its text if so; the format is that of dialogues."""
         if piece.messages:
-            ids, predicted = encode_dialogue(self._tokenizer, piece.messages)
-            exact = all(self._is_exact(message.content.strip()) for message in piece.messages)
-            return Encoded(ids, exact, predicted)
+            ids, predicted = encode_dialogue(self._tokenizer, piece.messages, dialogue_format)
+            causes = map(self._inexact_cause, (message.content.strip() for message in piece.messages))
+            return Encoded(ids, next(filter(None, causes), None), predicted)
         ids = self._encode(piece.text)
-        return Encoded(ids, self._tokenizer.decode(ids) == piece.text)
+        return Encoded(ids, cause_of_inexactness(self._tokenizer, piece.text, ids))
 
     def forget(self) -> None:
         """Drop the texts remembered, once a document is done."""
         self._ids.clear()
 
-    def _is_exact(self, text: str) -> bool:
-        return self._tokenizer.decode(self._tokenizer.encode(text)) == text
+    def _inexact_cause(self, text: str) -> InexactCause | None:
+        return cause_of_inexactness(self._tokenizer, text, self._tokenizer.encode(text))
 
     def _encode(self, text: str) -> list[int]:
         if text not in self._ids:

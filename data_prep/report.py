@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from codellama_train.console import print_table
@@ -47,7 +48,7 @@ def _with_bytes_per_token(shards: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """Print the two short tables a person wants to see at the end."""
+    """Print the short tables a person wants to see at the end."""
     stages = [stage for stage, sources in report["stages"].items() if sources]
     sources = report["stages"]["ingest"]
     rows = [[name, *(report["stages"][stage][name]["documents_out"] for stage in stages)] for name in sources]
@@ -59,3 +60,12 @@ def print_report(report: dict[str, Any]) -> None:
     ]
     columns = ["shards", "train documents", "train tokens", "held-out documents", "held-out tokens", "bytes per token"]
     print_table("Token shards", columns, shard_rows)
+    if inexact := list(_inexact_documents(report["shards"])):
+        print_table("Documents that do not come back from their ids", ["shards", "cause", "documents"], inexact)
+
+
+def _inexact_documents(shards: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
+    """Count, per view and cause, the documents of both sides whose ids do not give the text back."""
+    for view, sides in shards.items():
+        causes = sum((Counter[str](side["inexact_by_cause"]) for side in sides.values()), Counter[str]())
+        yield from ((view, cause, count) for cause, count in sorted(causes.items()))

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from codellama_train.recipe.data import Cut, ShardView
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.dialogue_format import DialogueFormat
+from codellama_train.tokens.exactness import InexactCause
+from codellama_train.tokens.fast_encoder import with_fast_encoder
+from codellama_train.tokens.open_tokenizer import open_tokenizer
 from data_prep.documents import read_texts
 from data_prep.pieces import Piece, PieceEncoder, content_of, holds_chat_tag, piece_id, pieces_of
 from data_prep.removals import Removals
@@ -27,9 +30,17 @@ class ShardTask:
     views_of: Mapping[bytes, tuple[str, ...]]
 
 
+class Way(NamedTuple):
+    """How a view makes rows of a document."""
+
+    cut: Cut
+    max_tokens: int | None
+    dialogue_format: DialogueFormat
+
+
 @dataclass(frozen=True)
 class ShardRow:
-    """One encoded piece and the views that store it. `predicted` is None where every token is."""
+    """One encoded piece and the views that store it; for `inexact_cause` and `predicted` see `Encoded`."""
 
     views: tuple[str, ...]
     document_id: bytes
@@ -39,7 +50,7 @@ class ShardRow:
     beginning: str
     num_bytes: int
     ids: npt.NDArray[np.uint32]
-    is_exact: bool
+    inexact_cause: InexactCause | None
     predicted: npt.NDArray[np.bool_] | None
 
 
@@ -47,70 +58,70 @@ def rows_of_task(
     task: ShardTask, *, tokenizer_folder: Path, tokenizer: str, views: Mapping[str, ShardView]
 ) -> tuple[list[ShardRow], Removals]:
     """Cut and encode a task's documents; runs in a worker. `tokenizer` is the fingerprint of the tokenizer's model."""
-    encoder = _encoder(tokenizer_folder, tokenizer)
+    encoder = load_encoder(tokenizer_folder, tokenizer)
     removals = Removals()
     rows: list[ShardRow] = []
     for document in read_texts(task.part, list(task.views_of)):
-        for (cut, max_tokens), names in _same_cuts(task.views_of[document["document_id"]], views).items():
-            rows += _rows_of_document(document, cut, max_tokens, names, encoder, removals)
+        for way, names in _same_cuts(task.views_of[document["document_id"]], views).items():
+            rows += _rows_of_document(document, way, names, encoder, removals)
         encoder.forget()
     return rows, removals
 
 
 @lru_cache(maxsize=1)
-def _encoder(tokenizer_folder: Path, tokenizer: str) -> PieceEncoder:
-    """Load the tokenizer once in a worker's life."""
-    loaded = SentencePieceTokenizer.from_folder(tokenizer_folder)
+def load_encoder(tokenizer_folder: Path, tokenizer: str) -> PieceEncoder:
+    """Load the tokenizer once in a process's life, with the fast encoder where there is one."""
+    loaded = open_tokenizer(tokenizer_folder)
     assert loaded.fingerprint == tokenizer, (loaded.fingerprint, tokenizer)
-    return PieceEncoder(loaded)
+    return PieceEncoder(with_fast_encoder(loaded))
 
 
-def _same_cuts(names: Sequence[str], views: Mapping[str, ShardView]) -> dict[tuple[Cut, int | None], tuple[str, ...]]:
-    """Group views that cut a document alike, so that it is cut and encoded once for all of them."""
-    groups: dict[tuple[Cut, int | None], tuple[str, ...]] = {}
+def _same_cuts(names: Sequence[str], views: Mapping[str, ShardView]) -> dict[Way, tuple[str, ...]]:
+    """Group views that cut and encode a document alike, so that it is done once for all of them."""
+    groups: dict[Way, tuple[str, ...]] = {}
     for name in names:
-        key = (views[name].cut, views[name].max_document_tokens)
-        groups[key] = (*groups.get(key, ()), name)
+        view = views[name]
+        way = Way(view.cut, view.max_document_tokens, view.dialogue_format)
+        groups[way] = (*groups.get(way, ()), name)
     return groups
 
 
 def _rows_of_document(
     document: dict[str, Any],
-    cut: Cut,
-    max_tokens: int | None,
+    way: Way,
     views: tuple[str, ...],
     encoder: PieceEncoder,
     removals: Removals,
 ) -> Iterator[ShardRow]:
     """Give the encoded pieces of one document, counting those that are left out."""
     path = f"{document['repository']}: {document['path']}"
-    text, language = document["text"], document["language"]
+    text, language, max_tokens = document["text"], document["language"], way.max_tokens
 
     def leave_out(reason: str, piece_text: str) -> None:
         for view in views:
             removals.add(view, reason, path=path, text=piece_text, num_bytes=len(piece_text.encode()))
 
     try:
-        pieces = list(pieces_of(text, language, cut, encoder.fits_in(max_tokens) if max_tokens else _anything_fits))
+        pieces = list(pieces_of(text, language, way.cut, encoder.fits_in(max_tokens) if max_tokens else _anything_fits))
     except SyntaxError as error:
         leave_out("does_not_parse", f"{error}\n{text}")
         return
     for index, piece in enumerate(pieces):
         reason = _reason_against(piece, max_tokens, encoder)
-        encoded = None if reason else encoder.encode(piece)
+        encoded = None if reason else encoder.encode(piece, way.dialogue_format)
         if encoded is None or (max_tokens is not None and len(encoded.ids) > max_tokens):
             leave_out(reason or "over_max_document_tokens", piece.text)
             continue
         yield ShardRow(
             views=views,
-            document_id=piece_id(document["document_id"], cut, index),
+            document_id=piece_id(document["document_id"], way.cut, index),
             parent_id=document["document_id"],
             content=content_of(piece),
             path=path,
             beginning=piece.text[:200],
             num_bytes=len(piece.text.encode()),
             ids=np.asarray(encoded.ids, dtype=np.uint32),
-            is_exact=encoded.is_exact,
+            inexact_cause=encoded.inexact_cause,
             predicted=None if encoded.predicted is None else np.asarray(encoded.predicted, dtype=np.bool_),
         )
 

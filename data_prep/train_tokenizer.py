@@ -1,4 +1,4 @@
-"""Stage 7, tokenizer: the recipe's own tokenizer.model, or one trained on the documents with Llama 2's settings."""
+"""Stage 7, tokenizer: the one the recipe names, or one trained on the documents with Llama 2's settings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import sentencepiece
 
-from codellama_train.artifacts import sha256_of
 from codellama_train.console import UserError
 from codellama_train.recipe.data import DataRecipe
-from codellama_train.tokens.tokenizer import TOKENIZER_FILE, SentencePieceTokenizer
+from codellama_train.tokens.open_tokenizer import open_tokenizer
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.tokenizer import Tokenizer
 from data_prep.documents import document_parts
 from data_prep.roots import resolve_file
 from data_prep.split import SPLIT, TRAIN
@@ -47,28 +48,31 @@ THREADS = 16
 
 
 def run(work: Work) -> dict[str, Any]:
-    """Write tokenizer.model."""
+    """Write the tokenizer's files."""
     recipe = work.recipe.tokenizer
     if recipe.path is not None:
-        model = _given_model(recipe.path).read_bytes()
+        tokenizer = _given_tokenizer(recipe.path)
     else:
         assert recipe.vocabulary_size is not None
         assert recipe.sample_megabytes is not None
         lines = _training_lines(work, recipe.sample_megabytes * MEGABYTE)
-        model = train(lines, recipe.vocabulary_size)
-    (work.folder / TOKENIZER_FILE).write_bytes(model)
-    tokenizer = SentencePieceTokenizer(model)
+        tokenizer = SentencePieceTokenizer(train(lines, recipe.vocabulary_size))
+    tokenizer.save(work.folder)
     return {"tokenizer": tokenizer.fingerprint, "vocabulary_size": tokenizer.vocabulary_size}
 
 
 def inputs_of(recipe: DataRecipe) -> Any:
-    """Give what decides the stage's output: its keys, the given model's checksum, and the sources that are sampled."""
+    """Give what decides the stage's output: its keys, the given tokenizer, and the sources that are sampled."""
     given = recipe.tokenizer.path
-    return [recipe.tokenizer.model_dump(mode="json"), given and sha256_of(_given_model(given)), list(recipe.sources)]
+    fingerprint = given and _given_tokenizer(given).fingerprint
+    return [recipe.tokenizer.model_dump(mode="json"), fingerprint, list(recipe.sources)]
 
 
-def _given_model(path: str) -> Path:
-    return resolve_file("tokenizer.path", path, remedy="name a SentencePiece tokenizer.model")
+def _given_tokenizer(path: str) -> Tokenizer:
+    """Open the tokenizer of a model's folder, or one of the files that tokenizers come as."""
+    folder = Path(path).expanduser()
+    remedy = "name a model's folder, its tokenizer.model or its tokenizer.json"
+    return open_tokenizer(folder if folder.is_dir() else resolve_file("tokenizer.path", path, remedy=remedy))
 
 
 def train(lines: Iterator[str], vocabulary_size: int) -> bytes:

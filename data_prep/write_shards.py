@@ -5,6 +5,7 @@ Pieces of different files that say the same are kept once, on the training side 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,12 +18,15 @@ import pyarrow.parquet as pq
 
 from codellama_train.console import Progress, UserError
 from codellama_train.recipe.data import ShardView
+from codellama_train.tokens.dialogue_format import FORMAT_KEY
+from codellama_train.tokens.exactness import InexactCause
+from codellama_train.tokens.open_tokenizer import open_tokenizer
 from codellama_train.tokens.shards import ShardWriter, TokenizedDocument
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.tokenizer import Tokenizer
 from data_prep.decisions import survivors
 from data_prep.documents import document_parts, write_table
 from data_prep.removals import Removals, in_words
-from data_prep.shard_rows import ShardRow, ShardTask, rows_of_task
+from data_prep.shard_rows import ShardRow, ShardTask, load_encoder, rows_of_task
 from data_prep.split import SPLIT, SPLITS, TRAIN
 from data_prep.stage import Work
 from data_prep.workers import map_in_order
@@ -38,12 +42,16 @@ class Side:
     documents: int = 0
     tokens: int = 0
     num_bytes: int = 0
-    origins: list[tuple[bytes, bytes, int]] = field(default_factory=list)  # piece, document, tokens
+    inexact: Counter[InexactCause] = field(default_factory=Counter)
+    origins: list[tuple[bytes, bytes, int, str]] = field(default_factory=list)  # piece, document, tokens, path
 
     def add(self, row: ShardRow) -> None:
         """Store a piece."""
-        self.writer.add(TokenizedDocument(row.document_id, row.ids, row.is_exact, row.predicted))
-        self.origins.append((row.document_id, row.parent_id, len(row.ids)))
+        cause = row.inexact_cause
+        self.writer.add(TokenizedDocument(row.document_id, row.ids, cause is None, row.predicted, cause))
+        if cause is not None:
+            self.inexact[cause] += 1
+        self.origins.append((row.document_id, row.parent_id, len(row.ids), row.path))
         self.documents += 1
         self.tokens += len(row.ids)
         self.num_bytes += row.num_bytes
@@ -52,7 +60,8 @@ class Side:
 def run(work: Work) -> dict[str, Any]:
     """Write `<view>/train`, `<view>/held_out` and, beside each, which document every piece comes from."""
     tokenizer_folder, views = work.output_of("tokenizer"), work.recipe.shards
-    tokenizer = SentencePieceTokenizer.from_folder(tokenizer_folder)
+    tokenizer = open_tokenizer(tokenizer_folder)
+    load_encoder(tokenizer_folder, tokenizer.fingerprint)  # here too, so that this log says which one is used
     removals = Removals()
     tasks = plan_tasks(work, removals)
     progress = Progress("shards", total=sum(len(task.views_of) for task in tasks), unit="documents")
@@ -71,6 +80,7 @@ def run(work: Work) -> dict[str, Any]:
     for (view, split), side in sides.items():
         write_table(work.folder / view / f"{split}.parquet", _origin_table(side))
         totals[view][split] = {"documents": side.documents, "tokens": side.tokens, "bytes": side.num_bytes}
+        totals[view][split]["inexact_by_cause"] = dict(sorted(side.inexact.items()))
     removed = removals.as_json()
     _require_both_sides(totals, removed, views)
     return {"tokenizer": tokenizer.fingerprint, "shards": totals, "removed": removed}
@@ -115,7 +125,7 @@ def _views_of_documents(
 
 
 def _open_sides(
-    folder: Path, views: Mapping[str, ShardView], tokenizer: SentencePieceTokenizer, stack: ExitStack
+    folder: Path, views: Mapping[str, ShardView], tokenizer: Tokenizer, stack: ExitStack
 ) -> dict[tuple[str, str], Side]:
     """Open a shard writer for each side of each view."""
     sides = {}
@@ -126,10 +136,14 @@ def _open_sides(
                 kind="dialogues" if view.cut == "dialogues" else "documents",
                 tokenizer_fingerprint=tokenizer.fingerprint,
                 vocabulary_size=tokenizer.vocabulary_size,
-                facts={"view": name, "source": view.source, "cut": view.cut, "split": split},
+                facts={"view": name, "source": view.source, "cut": view.cut, "split": split, **_format_of(view)},
             )
             sides[name, split] = Side(stack.enter_context(writer))
     return sides
+
+
+def _format_of(view: ShardView) -> dict[str, str]:
+    return {FORMAT_KEY: view.dialogue_format} if view.cut == "dialogues" else {}
 
 
 def _store(
@@ -149,13 +163,14 @@ def _store(
 
 
 def _origin_table(side: Side) -> pa.Table:
-    """List the documents of one side in stored order, each with the ingested document it was cut from."""
-    pieces, parents, tokens = zip(*side.origins, strict=True) if side.origins else ((), (), ())
+    """List the documents of one side in stored order, each with the ingested document it was cut from and its path."""
+    pieces, parents, tokens, paths = zip(*side.origins, strict=True) if side.origins else ((), (), (), ())
     return pa.table(
         {
             "document_id": pa.array(pieces, pa.binary(16)),
             "parent_id": pa.array(parents, pa.binary(16)),
             "tokens": pa.array(tokens, pa.int64()),
+            "path": pa.array(paths, pa.string()),
         }
     )
 

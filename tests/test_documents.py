@@ -17,7 +17,7 @@ COMMAND = re.compile(r"^\s*(?:\$ )?((?:python|deepspeed|bash)\b.*)$", re.MULTILI
 
 def documents(project):
     tracked = subprocess.run(["git", "ls-files", "*.md"], cwd=project, check=True, capture_output=True, text=True)
-    names = set(tracked.stdout.split()) | {"README.md", "recipes/README.md"}
+    names = set(tracked.stdout.split()) | {"README.md", "recipes/README.md", "benchmarks/README.md"}
     return [project / name for name in sorted(names)]
 
 
@@ -44,9 +44,10 @@ def test_every_command_names_a_script_and_options_it_has(project):
     ]
     assert commands
     for document, command in commands:
-        script = re.search(r"scripts/\w+\.(?:py|sh)", command)
+        script = re.search(r"(?:scripts|benchmarks)/\w+\.(?:py|sh)", command)
         assert script, f"{document.name}: {command}"
-        text = (project / script.group()).read_text(encoding="utf-8")
+        shared = ["benchmarks/corpus.py"] if script.group().startswith("benchmarks/") else []
+        text = "".join((project / name).read_text(encoding="utf-8") for name in (script.group(), *shared))
         for option in re.findall(r"(?<=\s)--[\w-]+", command[script.end() :]):
             assert option in text, f"{document.name}: {command}: {script.group()} has no {option}"
 
@@ -80,3 +81,12 @@ def test_the_index_states_the_recipes_numbers(project):
         row = rows[path.relative_to(project / "recipes").as_posix()]
         for number in (recipe.steps, recipe.batch.tokens_per_step, recipe.data.sequence_length):
             assert f"{number:,}" in row, (path, number)
+
+
+def test_every_trap_of_the_token_stream_names_a_test(project):
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (project / "tests").rglob("test_*.py"))
+    rows = re.findall(r"^\| (\d+) \|.*\| (.+) \|$", (project / "docs/token_stream.md").read_text(), re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 27))
+    for number, names in rows:
+        for name in re.findall(r"test_\w+", names) or [f"trap {number} names none"]:
+            assert f"def {name}(" in tests, name

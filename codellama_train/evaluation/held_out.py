@@ -9,13 +9,13 @@ import numpy as np
 from codellama_train import artifacts
 from codellama_train.console import UserError
 from codellama_train.tokens.shards import ShardSet
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.tokenizer import Tokenizer
 
 
 class HeldOut:
     """Held-out shards by source; refuses those that another tokenizer wrote."""
 
-    def __init__(self, data: Path, tokenizer: SentencePieceTokenizer) -> None:
+    def __init__(self, data: Path, tokenizer: Tokenizer) -> None:
         self.data, self._tokenizer = data, tokenizer
         self._opened: dict[str, ShardSet] = {}
 

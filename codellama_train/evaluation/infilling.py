@@ -18,7 +18,7 @@ from codellama_train.generation import Generated, Sampling, complete, infill
 from codellama_train.recipe.evaluation import InfillingProbe
 from codellama_train.tokens.dialogue import common_prefix_length
 from codellama_train.tokens.infilling import InfillingMode, infilled_document, infilling_prompt
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.tokenizer import Tokenizer
 
 CUTS = {"single_line": cut_single_line, "random_span": cut_random_span}
 MODES: tuple[InfillingMode, ...] = ("psm", "spm")
@@ -55,7 +55,7 @@ def measure_infilling(subject: Subject, probe: InfillingProbe) -> Measurement:
     return Measurement(summary, items)
 
 
-def layouts(tokenizer: SentencePieceTokenizer, item: InfillingItem) -> dict[str, ScoredMiddle]:
+def layouts(tokenizer: Tokenizer, item: InfillingItem) -> dict[str, ScoredMiddle]:
     """Write an item in each way that it is scored.
 
     `psm` and `prefix_only` encode the middle by itself; `spm` and `prefix_only_joint` encode prefix and middle as one

@@ -9,6 +9,8 @@ from codellama_train.evaluation.held_out import choose
 from codellama_train.evaluation.measurement import Measurement, Subject
 from codellama_train.generation import Sampling, complete, continuation, generate_ids
 from codellama_train.recipe.evaluation import Samples
+from codellama_train.tokens.dialogue import end_of_answer
+from codellama_train.tokens.dialogue_format import format_of_shards
 
 
 def measure_samples(subject: Subject, probe: Samples) -> Measurement:
@@ -46,22 +48,23 @@ def _answers(subject: Subject, probe: Samples, sampling: Sampling) -> list[dict[
     dialogues = [shards.ids(index).tolist() for index in chosen]
     starts = [int(shards.predicted(index).argmax()) for index in chosen]
     prompts = [ids[:start] for ids, start in zip(dialogues, starts, strict=True)]
-    truths = [first_answer(ids[start:], tokenizer.eos_id) for ids, start in zip(dialogues, starts, strict=True)]
-    answers = generate_ids(subject.loaded, prompts, sampling, stop_id=tokenizer.eos_id)
+    end_id = end_of_answer(tokenizer, format_of_shards(shards.manifest) or "inst")
+    truths = [first_answer(ids[start:], end_id) for ids, start in zip(dialogues, starts, strict=True)]
+    answers = generate_ids(subject.loaded, prompts, sampling, stop_id=end_id)
     return [
         {
             "prompt": tokenizer.decode(prompt),
             "text": continuation(tokenizer, prompt, answer).strip(),
-            "is_finished": answer[-1:] == [tokenizer.eos_id],
+            "is_finished": answer[-1:] == [end_id],
             "truth": continuation(tokenizer, prompt, truth).strip(),
         }
         for prompt, answer, truth in zip(prompts, answers, truths, strict=True)
     ]
 
 
-def first_answer(ids: list[int], eos_id: int) -> list[int]:
+def first_answer(ids: list[int], end_id: int) -> list[int]:
     """Keep the ids up to the end of the first answer."""
-    return ids[: ids.index(eos_id)] if eos_id in ids else ids
+    return ids[: ids.index(end_id)] if end_id in ids else ids
 
 
 def _chosen(subject: Subject, source: str, probe: Samples) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from codellama_train.recipe.loading import RecipeTable
+from codellama_train.tokens.dialogue_format import DialogueFormat
 
 Positive = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -119,7 +120,7 @@ class HeldOut(RecipeTable):
 
 
 class Tokenizer(RecipeTable):
-    """A tokenizer.model to use, or the size of one to train with Llama 2's settings (section 2.3)."""
+    """A tokenizer to use (a model's folder, or a file of either kind), or the size of one to train (section 2.3)."""
 
     path: str | None = None
     vocabulary_size: Positive | None = None
@@ -129,7 +130,7 @@ class Tokenizer(RecipeTable):
     def _one_origin(self) -> Tokenizer:
         if (self.path is None) == (self.vocabulary_size is None):
             raise ValueError(
-                f"tokenizer needs either path (a tokenizer.model) or vocabulary_size (train one), not both or neither; "
+                f"tokenizer needs either path (a folder or file) or vocabulary_size (train one), not both or neither; "
                 f"it has path={self.path!r} and vocabulary_size={self.vocabulary_size!r}"
             )
         if (self.vocabulary_size is None) != (self.sample_megabytes is None):
@@ -142,6 +143,7 @@ class ShardView(RecipeTable):
 
     source: Name
     cut: Cut
+    dialogue_format: DialogueFormat = "inst"  # of cut = "dialogues"; "source_destination" is the 70B Instruct model's
     languages: list[str] | None = None  # None means all
     max_document_tokens: Positive | None = None  # longer ones are dropped and counted; None means no bound
     max_megabytes: Positive | None = None  # of training text; None means all of it
@@ -151,6 +153,14 @@ class ShardView(RecipeTable):
         if self.cut != "files" and self.max_document_tokens is None:
             raise ValueError(
                 f"a shards table with cut={self.cut!r} needs max_document_tokens, the longest piece to keep"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_dialogues_have_a_format(self) -> ShardView:
+        if self.cut != "dialogues" and self.dialogue_format != "inst":
+            raise ValueError(
+                f"a shards table with dialogue_format={self.dialogue_format!r} needs cut='dialogues', not {self.cut!r}"
             )
         return self
 

@@ -60,11 +60,18 @@ class Infilling(RecipeTable):
     rate: Fraction
 
 
+class BestFit(RecipeTable):
+    """Best-fit packing over windows of so many documents; the table's absence means the paper's concatenation."""
+
+    window_documents: Positive
+
+
 class Source(RecipeTable):
     """One source of the mixture."""
 
     shards: Path
     share: Fraction  # of tokens
+    infilling_rate: Annotated[float, Field(ge=0, le=1)] | None = None  # None means that of [data.infilling]
 
     model_config = RecipeTable.model_config | {"strict": False}  # paths come as text
 
@@ -76,6 +83,18 @@ class Data(RecipeTable):
     seed: Annotated[int, Field(ge=0)]
     sources: Annotated[dict[str, Source], Field(min_length=1)]
     infilling: Infilling | None = None
+    best_fit: BestFit | None = None
+    document_mask: bool = False  # whether documents of a sequence are hidden from each other, positions restarting
+
+    @model_validator(mode="after")
+    def _rates_have_a_table(self) -> Data:
+        for name, source in self.sources.items():
+            if source.infilling_rate is not None and self.infilling is None:
+                raise ValueError(
+                    f"data.sources.{name}.infilling_rate={source.infilling_rate:g} needs [data.infilling], which says "
+                    "that the model learns to infill; add the table or remove the key"
+                )
+        return self
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> Data:

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from codellama_train.console import UserError
-from codellama_train.recipe.training import TrainingRecipe, sequences_per_rank
-from codellama_train.tokens.lanes import LaneState, Mixture
+from codellama_train.recipe.training import Data, TrainingRecipe, sequences_per_rank
+from codellama_train.tokens.dialogue_format import format_of_mixture
+from codellama_train.tokens.lane_state import LaneState
+from codellama_train.tokens.lanes import Mixture
 from codellama_train.tokens.mixture import MixtureSource
-from codellama_train.tokens.rows import IGNORED, empty_row
+from codellama_train.tokens.rows import IGNORED, Segment, empty_row
 from codellama_train.tokens.shards import ShardSet
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.tokenizer import Tokenizer
 
 MOST_SOURCES = 255  # a row names its tokens' sources in one byte each
 SPACES = "  a  "
@@ -23,12 +25,17 @@ SPACES = "  a  "
 
 @dataclass(frozen=True)
 class StepBatch:
-    """A rank's part of one step. Arrays: (rows, sequence_length); `states` are those of its lanes after the step."""
+    """A rank's part of one step. Arrays: (rows, sequence_length); `states` are those of its lanes after the step.
+
+    `positions` restart with every document, for models whose attention is to keep documents apart.
+    """
 
     input_ids: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     source: npt.NDArray[np.uint8]
     infilled: npt.NDArray[np.bool_]
+    positions: npt.NDArray[np.int32]
+    segments: tuple[tuple[Segment, ...], ...]
     states: tuple[LaneState, ...]
     num_predicted: int
 
@@ -71,12 +78,14 @@ class LaneBatches:
             labels=labels,
             source=np.stack([row.source for row in rows]),
             infilled=np.stack([row.infilled for row in rows]),
+            positions=np.stack([row.positions for row in rows]),
+            segments=tuple(row.segments for row in rows),
             states=tuple(state for _, state in drawn),
             num_predicted=int((labels != IGNORED).sum()),
         )
 
 
-def open_mixture(recipe: TrainingRecipe, tokenizer: SentencePieceTokenizer) -> Mixture:
+def open_mixture(recipe: TrainingRecipe, tokenizer: Tokenizer) -> Mixture:
     """Open the shards of a recipe as its lanes; refuses shards of another tokenizer."""
     data = recipe.data
     if len(data.sources) > MOST_SOURCES:
@@ -86,16 +95,28 @@ def open_mixture(recipe: TrainingRecipe, tokenizer: SentencePieceTokenizer) -> M
             "data.infilling needs a tokenizer that keeps every space, but this one joins or drops spaces, so the parts "
             "of a document would not fit together; remove [data.infilling] or start from another base"
         )
-    sources = []
-    for name, source in data.sources.items():
-        shards = ShardSet(source.shards)
-        shards.require_tokenizer(tokenizer.fingerprint, tokenizer.vocabulary_size)
-        sources.append(MixtureSource(name, source.share, shards))
+    sources = [open_source(name, data, tokenizer) for name in data.sources]
+    format_of_mixture({source.name: source.shards.manifest for source in sources})  # refuses two dialogue formats
     return Mixture(
         sources,
         tokenizer=tokenizer,
         sequence_length=data.sequence_length,
         num_lanes=recipe.sequences_per_step,
         seed=data.seed,
-        infilling_rate=data.infilling.rate if data.infilling else None,
+        document_mask=data.document_mask,
+        best_fit_documents=data.best_fit.window_documents if data.best_fit else None,
     )
+
+
+def open_source(name: str, data: Data, tokenizer: Tokenizer) -> MixtureSource:
+    """Open the shards of one source; refuses what its recipe cannot use."""
+    source = data.sources[name]
+    shards = ShardSet(source.shards)
+    shards.require_tokenizer(tokenizer.fingerprint, tokenizer.vocabulary_size)
+    if shards.kind == "dialogues" and data.best_fit is not None:
+        raise UserError(
+            f"data.best_fit packs documents, but data.sources.{name} holds dialogues, which are never cut; "
+            "remove [data.best_fit]"
+        )
+    rate = source.infilling_rate if source.infilling_rate is not None else data.infilling and data.infilling.rate
+    return MixtureSource(name, source.share, shards, rate or None)

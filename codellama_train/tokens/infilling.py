@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
-import numpy.typing as npt
+import numpy as np
 
 from codellama_train.tokens.randomness import RandomKey, as_fraction, as_integer, random_words
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.tokenizer import DocumentText, IdArray, Tokenizer
 
 InfillingMode = Literal["psm", "spm"]
 SPM_FRACTION = 0.5  # section 2.3
 
 
-def infilled_document(
-    tokenizer: SentencePieceTokenizer, prefix: str, middle: str, suffix: str, mode: InfillingMode
-) -> list[int]:
+class InfilledDocument(NamedTuple):
+    """A transformed document, BOS and EOT included."""
+
+    ids: IdArray
+    mode: InfillingMode
+
+
+def infilled_document(tokenizer: Tokenizer, prefix: str, middle: str, suffix: str, mode: InfillingMode) -> list[int]:
     """Give the training ids of a document whose middle is to be filled in, from BOS to EOT.
 
     In SPM, prefix and middle are encoded as one text, so no token is split where they meet (section 2.3).
@@ -28,7 +32,7 @@ def infilled_document(
     return [*infilling_prompt(tokenizer, "", suffix, "spm"), *answer, tokenizer.sentinels.end]
 
 
-def infilling_prompt(tokenizer: SentencePieceTokenizer, prefix: str, suffix: str, mode: InfillingMode) -> list[int]:
+def infilling_prompt(tokenizer: Tokenizer, prefix: str, suffix: str, mode: InfillingMode) -> list[int]:
     """Give the ids after which a model writes the middle."""
     sentinels = tokenizer.sentinels
     before, after = tokenizer.encode(prefix), tokenizer.encode_infilling(suffix)
@@ -38,18 +42,34 @@ def infilling_prompt(tokenizer: SentencePieceTokenizer, prefix: str, suffix: str
 
 
 def maybe_infill(
-    tokenizer: SentencePieceTokenizer, ids: Sequence[int] | npt.NDArray[Any], *, key: RandomKey, rate: float, room: int
-) -> list[int] | None:
-    """Decide over one document, given as its stored ids; None leaves it in order.
+    tokenizer: Tokenizer, ids: IdArray, *, key: RandomKey, rate: float, room: int
+) -> InfilledDocument | None:
+    """Decide over one *exact* document, given as its stored ids; None leaves it in order.
 
     It is infilled if its coin of chance `rate` says so and both its plain and its transformed form fit into `room`
     tokens: only documents that no context boundary cuts are transformed (section 2.3).
     """
     if len(ids) + 2 > room or not falls_to_infilling(key, rate):
         return None
-    text = tokenizer.decode(ids.tolist() if not isinstance(ids, Sequence) else ids)
-    infilled = infilled_document(tokenizer, *split_for_infilling(text, *uniform_cuts(key, len(text))), drawn_mode(key))
-    return infilled if len(infilled) <= room else None
+    text = tokenizer.document(ids)
+    infilled = infilled_ids(tokenizer, text, uniform_cuts(key, text.num_characters), drawn_mode(key))
+    return infilled if len(infilled.ids) <= room else None
+
+
+def infilled_ids(
+    tokenizer: Tokenizer, text: DocumentText, cuts: tuple[int, int], mode: InfillingMode
+) -> InfilledDocument:
+    """Give what `infilled_document` does, from a stored document cut at two places."""
+    first, second = cuts
+    bos_id, sentinels = tokenizer.bos_id, tokenizer.sentinels
+    before: tuple[IdArray | list[int], ...] = ([bos_id, sentinels.prefix],)
+    if mode == "psm":
+        before, middle = (*before, text.encode_up_to(first)), text.encode_between(first, second)
+    else:
+        middle = text.encode_up_to(second)
+    suffix = text.encode_between(second, text.num_characters)
+    parts = (*before, [sentinels.suffix], suffix, [sentinels.middle], middle, [sentinels.end])
+    return InfilledDocument(np.concatenate(parts), mode)
 
 
 def falls_to_infilling(key: RandomKey, rate: float) -> bool:
@@ -66,28 +86,3 @@ def uniform_cuts(key: RandomKey, length: int) -> tuple[int, int]:
     """Draw two independent uniform positions from 0 to `length` inclusive, in order: any part may be empty."""
     first, second = (as_integer(word, length + 1) for word in random_words(key, "cuts"))
     return min(first, second), max(first, second)
-
-
-def split_for_infilling(text: str, first: int, second: int) -> tuple[str, str, str]:
-    """Cut `text` at two positions, counted in code points, into prefix, middle and suffix."""
-    return text[:first], text[first:second], text[second:]
-
-
-def restore_document(tokenizer: SentencePieceTokenizer, ids: Sequence[int]) -> str:
-    """Give back the text of one training document, plain (BOS … EOS) or infilled (BOS … EOT).
-
-    One case cannot be told apart by its ids: PSM with an empty prefix looks like SPM and is read as such, so a space at
-    the very beginning of its text is lost.
-    """
-    sentinels = tokenizer.sentinels
-    bos, body, end = ids[0], ids[1:-1], ids[-1]
-    if bos != tokenizer.bos_id or end not in (tokenizer.eos_id, sentinels.end):
-        raise ValueError(f"a document runs from BOS to EOS or EOT, not from id {bos} to id {end}")
-    if end == tokenizer.eos_id:
-        return tokenizer.decode(body)
-    suffix_at, middle_at = body.index(sentinels.suffix), body.index(sentinels.middle)
-    before, after = body[1:suffix_at], body[suffix_at + 1 : middle_at]
-    middle, suffix = body[middle_at + 1 :], tokenizer.decode_infilling(after)
-    if not before:
-        return tokenizer.decode(middle) + suffix
-    return tokenizer.decode(before) + tokenizer.decode_infilling(middle) + suffix

@@ -25,11 +25,12 @@ LANES_THAT_EVEN_OUT = 64
 
 @dataclass(frozen=True)
 class MixtureSource:
-    """A source, its share of all tokens, and its documents."""
+    """A source, its share of all tokens, its documents, and the chance that one is infilled (None: all in order)."""
 
     name: str
     share: float
     shards: ShardSet
+    infilling_rate: float | None = None
 
     @property
     def is_dialogues(self) -> bool:

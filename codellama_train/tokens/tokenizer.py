@@ -1,35 +1,27 @@
-"""Llama-style SentencePiece tokenizers, extended by Code Llama's 16 infilling pieces (section 2.3)."""
+"""What a token stream needs of a tokenizer, whichever library is behind it.
+
+Text never becomes a control or sentinel id in any of them, whatever it spells: those are inserted as ids only.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import sentencepiece
-from sentencepiece import sentencepiece_model_pb2
+import numpy as np
+import numpy.typing as npt
+import tokenizers
 
-from codellama_train.console import UserError
+IdArray = npt.NDArray[Any]  # uint16 or uint32 as shards store them, int64 in rows
 
-TOKENIZER_FILE = "tokenizer.model"
 VOCABULARY_MULTIPLE = 16
-CONTROL = 3  # SentencePiece's piece type that no text can spell
-
-# Code Llama's layout: ids 32,000 to 32,015 in this order. The first seven and the last five are never used; they are
-# kept so that the four sentinels have the ids of the released models.
-INFILLING_PIECES = (
-    *("▁<SU", "▁<SUF", "▁<PRE", "▁<M", "▁<MID", "▁<E", "▁<EOT"),
-    *("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>"),
-    *("▁" + "<EOT>" * times for times in range(2, 7)),
-)
-SENTINEL_PIECES = INFILLING_PIECES[7:11]
 
 
 @dataclass(frozen=True)
 class Sentinels:
-    """Ids of the four infilling tokens."""
+    """Ids of the four infilling tokens (section 2.3)."""
 
     prefix: int
     suffix: int
@@ -37,124 +29,110 @@ class Sentinels:
     end: int
 
 
-class SentencePieceTokenizer:
-    """A `tokenizer.model` with the infilling pieces as ids only: no text is ever encoded to one of them.
+class DocumentText(Protocol):
+    """The text behind a document's stored ids, of which parts are encoded anew; positions count code points."""
 
-    The pieces are appended in memory after the base's own (or demoted there, if the base is a Code Llama), so encoding
-    of ordinary text is exactly the base's.
-    """
+    @property
+    def num_characters(self) -> int:
+        """Length in code points."""
+        ...
 
-    def __init__(self, model_bytes: bytes) -> None:
-        extended = extend_model(model_bytes)
-        self.fingerprint = hashlib.sha256(model_bytes).hexdigest()
-        self.model_bytes = model_bytes
-        self._plain = load_processor(extended)
-        self._bare = load_processor(without_dummy_prefix(extended))
-        pieces = self._plain.get_piece_size()
-        self.vocabulary_size = -(-pieces // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
-        self.bos_id: int = self._plain.bos_id()
-        self.eos_id: int = self._plain.eos_id()
-        self.sentinels = Sentinels(
-            prefix=self._plain.piece_to_id("▁<PRE>"),
-            suffix=self._plain.piece_to_id("▁<SUF>"),
-            middle=self._plain.piece_to_id("▁<MID>"),
-            end=self._plain.piece_to_id("▁<EOT>"),
-        )
+    def encode_up_to(self, stop: int) -> IdArray:
+        """Encode text[:stop] as `Tokenizer.encode` does."""
+        ...
 
-    @classmethod
-    def from_folder(cls, folder: Path) -> SentencePieceTokenizer:
-        """Read `tokenizer.model` from a model folder or a tokenizer folder."""
-        path = folder if folder.is_file() else folder / TOKENIZER_FILE
-        if not path.is_file():
-            raise UserError(f"{folder} has no {TOKENIZER_FILE}; a SentencePiece tokenizer is needed")
-        return cls(path.read_bytes())
+    def encode_between(self, start: int, stop: int) -> IdArray:
+        """Encode text[start:stop] as `Tokenizer.encode_infilling` does."""
+        ...
 
-    def save(self, folder: Path) -> None:
-        """Write the base's `tokenizer.model`, from which the extended tokenizer is rebuilt."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / TOKENIZER_FILE).write_bytes(self.model_bytes)
+
+class Tokenizer(Protocol):
+    """A tokenizer extended by the four sentinels; its fingerprint tells whether shards and a model belong together."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash what decides the ids, the same before and after the sentinels were added to the files."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Rows of the embedding: all ids, padded to a multiple of 16."""
+        ...
+
+    @property
+    def bos_id(self) -> int:
+        """The token every document begins with."""
+        ...
+
+    @property
+    def eos_id(self) -> int:
+        """The token a document in order ends with."""
+        ...
+
+    @property
+    def step_id(self) -> int:
+        """The token that ends a message in the 70B dialogue format."""
+        ...
+
+    @property
+    def sentinels(self) -> Sentinels:
+        """The tokens of an infilled document."""
+        ...
+
+    @property
+    def longest_piece(self) -> int:
+        """Most characters one token can stand for."""
+        ...
 
     def encode(self, text: str) -> list[int]:
-        """Encode with Llama's implicit leading space; no BOS or EOS is added."""
-        ids: list[int] = self._plain.encode(text)
-        return ids
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode many texts at once; the same ids as `encode` for each."""
-        batch: list[list[int]] = self._plain.encode(list(texts))
-        return batch
+        """Encode, with the implicit leading space where the tokenizer has one; no BOS or EOS is added."""
+        ...
 
     def encode_infilling(self, text: str) -> list[int]:
         """Encode a middle or a suffix: without the implicit leading space (section 2.3)."""
-        ids: list[int] = self._bare.encode(text)
-        return ids
+        ...
 
     def decode(self, ids: Sequence[int]) -> str:
         """Undo `encode`; control ids give nothing."""
-        text: str = self._plain.decode([int(token) for token in ids])
-        return text
+        ...
 
     def decode_infilling(self, ids: Sequence[int]) -> str:
         """Undo `encode_infilling`: a leading space is the text's own and stays."""
-        text: str = self._bare.decode([int(token) for token in ids])
-        return text
+        ...
 
-    def piece(self, token_id: int) -> str:
-        """Name a token for people to read; padding rows of the vocabulary have no piece."""
-        name: str = self._plain.id_to_piece(token_id) if token_id < self._plain.get_piece_size() else "<unused>"
-        return name
+    def document(self, ids: IdArray) -> DocumentText:
+        """Open the ids of an *exact* document (as shards store them) for infilling."""
+        ...
 
-    def extended_model(self) -> Any:
-        """Give the extended SentencePiece model as a protocol buffer, for the export to other formats."""
-        return parse_model(self._plain.serialized_model_proto())
+    def piece(self, token_id: int) -> str | None:
+        """Name a token for people to read; None for a row of the embedding that no token has."""
+        ...
 
+    def for_transformers(self) -> tokenizers.Tokenizer:
+        """Give the same tokenizer for the `tokenizers` library, its control tokens special and BOS before each text."""
+        ...
 
-def parse_model(model_bytes: bytes) -> Any:
-    """Read a SentencePiece model file's bytes."""
-    model = sentencepiece_model_pb2.ModelProto()
-    model.ParseFromString(model_bytes)
-    return model
-
-
-def extend_model(model_bytes: bytes) -> bytes:
-    """Append the 16 infilling pieces as control pieces; sentinels that the base already has keep their ids, demoted.
-
-    As ordinary pieces (Meta's form) they would turn the text ` <PRE>` of a user's file into a sentinel id. Where an
-    ordinary piece of the base has the name of an unused one, that stays ordinary and its place is filled.
-    """
-    model = parse_model(model_bytes)
-    present = {piece.piece: piece for piece in model.pieces}
-    is_complete = is_complete_layout(present)
-    has_sentinels = all(name in present for name in SENTINEL_PIECES)
-    for index, name in enumerate(INFILLING_PIECES):
-        if name in present and (is_complete or name in SENTINEL_PIECES):
-            present[name].type = CONTROL
-        if not has_sentinels:
-            place_name = f"<infilling_{index}>" if name in present else name
-            model.pieces.add(piece=place_name, score=-1e9 - index, type=CONTROL)
-    extended: bytes = model.SerializeToString()
-    return extended
+    def save(self, folder: Path) -> None:
+        """Write the files from which `open_tokenizer` gives this tokenizer again."""
+        ...
 
 
-def is_complete_layout(pieces: dict[str, Any]) -> bool:
-    """Tell a Code Llama vocabulary from one that happens to hold a piece of the same name."""
-    return all(name in pieces for name in INFILLING_PIECES)
+class WholeText:
+    """A document's text as one string, whose parts are encoded from the beginning."""
+
+    def __init__(self, tokenizer: Tokenizer, text: str) -> None:
+        self._tokenizer, self._text = tokenizer, text
+        self.num_characters = len(text)
+
+    def encode_up_to(self, stop: int) -> IdArray:
+        """Encode text[:stop] as `Tokenizer.encode` does."""
+        return np.asarray(self._tokenizer.encode(self._text[:stop]), dtype=np.int64)
+
+    def encode_between(self, start: int, stop: int) -> IdArray:
+        """Encode text[start:stop] as `Tokenizer.encode_infilling` does."""
+        return np.asarray(self._tokenizer.encode_infilling(self._text[start:stop]), dtype=np.int64)
 
 
-def without_dummy_prefix(model_bytes: bytes) -> bytes:
-    """Switch the implicit leading space off.
-
-    Equal to Meta's trick (encode after a rare symbol, drop two ids) wherever that symbol is one piece, and right where
-    it is not.
-    """
-    model = parse_model(model_bytes)
-    model.normalizer_spec.add_dummy_prefix = False
-    bare: bytes = model.SerializeToString()
-    return bare
-
-
-def load_processor(model_bytes: bytes) -> Any:
-    """Load a SentencePiece processor from bytes."""
-    processor = sentencepiece.SentencePieceProcessor()
-    processor.load_from_serialized_proto(model_bytes)
-    return processor
+def padded_vocabulary(num_ids: int) -> int:
+    """Pad a number of ids to the multiple that the released models have."""
+    return -(-num_ids // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE

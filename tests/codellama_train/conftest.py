@@ -15,8 +15,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from codellama_train import artifacts
 from codellama_train.tokens.dialogue import Message, encode_dialogue
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 from codellama_train.tokens.shards import ShardWriter, TokenizedDocument
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
 
 WORDS = ("value", "index", "total", "name", "item", "count", "path", "line", "text", "key")
 

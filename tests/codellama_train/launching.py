@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
@@ -11,6 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -106,3 +109,11 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     volatile = {"tokens_per_second", "seconds_per_step", "data_wait_fraction", "peak_memory_bytes"}
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in record.items() if key not in volatile} for record in records]
+
+
+def relative_distance(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> float:
+    """Give the distance of two sets of weights, as a share of the second's length."""
+    squares = [
+        (float((ours[name].float() - weight).norm() ** 2), float(weight.norm() ** 2)) for name, weight in theirs.items()
+    ]
+    return math.sqrt(sum(square for square, _ in squares) / sum(square for _, square in squares))

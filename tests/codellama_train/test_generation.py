@@ -44,7 +44,7 @@ def loaded(model_path):
 def greedy(loaded, prompt, *, max_new_tokens, stop_id):
     """Write token by token without a cache or a batch; rows beyond the pieces are padding and never written."""
     ids = list(prompt)
-    pieces = sum(loaded.tokenizer.piece(token) != "<unused>" for token in range(loaded.tokenizer.vocabulary_size))
+    pieces = sum(loaded.tokenizer.piece(token) is not None for token in range(loaded.tokenizer.vocabulary_size))
     with torch.inference_mode():
         for _ in range(max_new_tokens):
             ids.append(int(loaded.model(torch.tensor([ids]), use_cache=False).logits[0, -1, :pieces].argmax()))
@@ -111,12 +111,25 @@ def test_continuation_restores_text_cut_between_bytes(loaded):
             assert joined == "naïve 日本 text"
 
 
-def test_answers_start_from_the_dialogue_prompt(loaded):
+@pytest.mark.parametrize("dialogue_format", ["inst", "source_destination"])
+def test_answers_start_from_the_prompt_of_the_models_format(tmp_path, model_path, dialogue_format):
+    shutil.copytree(model_path, tmp_path / "model")
+    (tmp_path / "model" / "tokenizer_config.json").write_text(json.dumps({"dialogue_format": dialogue_format}))
+    loaded = load_model(tmp_path / "model", dtype=torch.float32, device="cpu")
+    tokenizer = loaded.tokenizer
+    end_id = {"inst": tokenizer.eos_id, "source_destination": tokenizer.step_id}[dialogue_format]
     messages = [Message("system", "Be brief."), Message("user", "name the value")]
-    prompt = dialogue_prompt(loaded.tokenizer, messages)
-    ids = greedy(loaded, prompt, max_new_tokens=8, stop_id=loaded.tokenizer.eos_id)
+    prompt = dialogue_prompt(tokenizer, messages, dialogue_format)
     [result] = answer(loaded, [messages], Sampling(8))
-    assert result.text == continuation(loaded.tokenizer, prompt, ids).strip()
+    ids = greedy(loaded, prompt, max_new_tokens=8, stop_id=end_id)
+    assert result.text == continuation(tokenizer, prompt, ids).strip()
+    with torch.no_grad():  # a model that ends every answer at once
+        loaded.model.lm_head.weight.zero_()
+        loaded.model.model.norm.weight.fill_(1.0)
+        hidden = loaded.model.model(torch.tensor([prompt])).last_hidden_state[0, -1]
+        loaded.model.lm_head.weight[end_id] = hidden
+    [result] = answer(loaded, [messages], Sampling(8))
+    assert (result.text, result.num_tokens, result.is_finished) == ("", 1, True)
 
 
 def test_real_model_tells_a_story(stories_path):
@@ -151,7 +164,11 @@ def broken(path, model_path, damage):
         (path / "model.safetensors").write_bytes(b"\x00" * 100)
     elif damage == "other vocabulary":
         other = LlamaConfig.from_pretrained(path)
-        other.vocab_size += 16
+        other.vocab_size += 256
+        LlamaForCausalLM(other).save_pretrained(path)
+    elif damage == "fewer rows":
+        other = LlamaConfig.from_pretrained(path)
+        other.vocab_size = 432
         LlamaForCausalLM(other).save_pretrained(path)
     elif damage == "more layers":
         (path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
@@ -170,7 +187,8 @@ def broken(path, model_path, damage):
         ("torn weights", "cannot be read"),
         ("other vocabulary", "do not belong together"),
         ("more layers", "lack model.layers.2"),
-        ("no tokenizer", "has no tokenizer.model"),
+        ("fewer rows", "has 432 embedding rows, but 436 ids with the infilling tokens"),
+        ("no tokenizer", "has no tokenizer.model and no tokenizer.json"),
     ],
 )
 def test_folders_that_hold_no_such_model_are_refused(tmp_path, model_path, damage, message):

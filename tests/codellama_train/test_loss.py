@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from codellama_train.loss import CHUNK_TOKENS, LossHead
+from codellama_train.loss import CHUNK_TOKENS, LossHead, TrainingModel, document_mask
 from codellama_train.tokens.rows import IGNORED
 
 
@@ -71,3 +72,49 @@ def test_bfloat16_gradient_is_as_near_to_float32_as_the_unchunked_one():
     unchunked = torch.autograd.grad(reference(low_hidden, low_linear.weight, labels), low_linear.weight)[0]
     theirs = (unchunked.float() - exact).norm() / exact.norm()
     assert ours <= 1.5 * theirs
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_masked_documents_are_as_if_each_were_alone(checkpointing):
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        attn_implementation="sdpa",
+    )
+    causal = LlamaForCausalLM(config).train()
+    if checkpointing:
+        causal.gradient_checkpointing_enable({"use_reentrant": False})
+    lengths = [[5, 1, 10], [16]]
+    input_ids, labels = torch.randint(50, (2, 16)), torch.randint(50, (2, 16))
+    labels[0, [4, 5]] = IGNORED
+    positions = torch.stack([torch.cat([torch.arange(length) for length in row]) for row in lengths])
+    causal.lm_head = LossHead(causal.lm_head)
+    model = TrainingModel(causal)
+    together, losses = model(input_ids, labels, positions)
+    together.backward()
+    gradients = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    alone = []
+    for row, parts in enumerate(lengths):
+        starts = [sum(parts[:index]) for index in range(len(parts))]
+        for start, length in zip(starts, parts, strict=True):
+            span = (slice(row, row + 1), slice(start, start + length))
+            loss, part = model(input_ids[span], labels[span])
+            loss.backward()
+            alone.append(part[0])
+    torch.testing.assert_close(losses.flatten(), torch.cat(alone))
+    for parameter, expected in zip(model.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(model(input_ids, labels)[1][1], losses[1], msg="one document is the unmasked row")
+    assert (model(input_ids, labels)[1][0, 6:] - losses[0, 6:]).abs().max() > 1e-3, "unmasked documents see each other"
+
+
+def test_the_mask_lets_no_document_see_another():
+    mask = document_mask(torch.tensor([[0, 1, 0, 0, 1]]))[0, 0]
+    expected = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 1, 1]]
+    assert mask.int().tolist() == expected

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from launching import kill_when, read_metrics, start_training, train, write_recipe
+from launching import kill_when, read_metrics, relative_distance, start_training, train, write_recipe
 from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
@@ -97,13 +96,6 @@ def check_against(reference, run_dir: Path) -> None:
     assert [record["loss"] for record in records] == pytest.approx([sum(part) / 3 for part in windows], rel=5e-3)
     assert [record["gradient_norm"] for record in records] == pytest.approx(norms[2::3], rel=3e-2)
     assert relative_distance(load_file(run_dir / "final/model.safetensors"), weights[12]) < 0.02
-
-
-def relative_distance(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> float:
-    squares = [
-        (float((ours[name].float() - weight).norm() ** 2), float(weight.norm() ** 2)) for name, weight in theirs.items()
-    ]
-    return math.sqrt(sum(square for square, _ in squares) / sum(square for _, square in squares))
 
 
 def test_two_processes_with_zero_2_equal_plain_torch(whole_run, reference):

@@ -20,8 +20,8 @@ from codellama_train import artifacts
 from codellama_train.console import UserError
 from codellama_train.recipe.data import DataRecipe
 from codellama_train.recipe.loading import as_toml
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 from codellama_train.tokens.shards import ShardSet
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
 from data_prep.benchmarks import read_items
 from data_prep.pipeline import STAGES, prepare
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from byte_level_worlds import add_tokens, edit, write_byte_level, write_json
 from hypothesis import given
 from hypothesis import strategies as st
-from preparing import STDLIB
+from preparing import STDLIB, mini_recipe
 
 from codellama_train.console import UserError
-from codellama_train.tokens.tokenizer import INFILLING_PIECES, SentencePieceTokenizer, parse_model
-from data_prep.train_tokenizer import train
+from codellama_train.tokens.open_tokenizer import open_tokenizer
+from codellama_train.tokens.sentencepiece_tokenizer import INFILLING_PIECES, SentencePieceTokenizer, parse_model
+from data_prep.stage import Work
+from data_prep.train_tokenizer import inputs_of, run, train
 
 # What follows the data and the machine, and what newer SentencePiece releases have added.
 FREE = {
@@ -70,3 +75,54 @@ def test_the_infilling_pieces_come_after(model):
 def test_an_impossible_size_is_refused(size):
     with pytest.raises(UserError, match=f"tokenizer.vocabulary_size={size:,}"):
         train(iter(LINES[:50]), size)
+
+
+def recipe_with(tmp_path: Path, path: Path):
+    return mini_recipe(tmp_path / "runs", tmp_path, tokenizer={"path": str(path)})
+
+
+@pytest.mark.parametrize("name", ["", "tokenizer.json"])
+def test_a_byte_level_tokenizer_is_taken_over_with_the_infilling_tokens(tmp_path, name):
+    base = write_byte_level(tmp_path / "base", "llama3")
+    (tmp_path / "stage").mkdir()
+    facts = run(Work(recipe_with(tmp_path, base / name), tmp_path / "stage", tmp_path))
+    tokenizer, written = open_tokenizer(base), open_tokenizer(tmp_path / "stage")
+    assert facts == {"tokenizer": tokenizer.fingerprint, "vocabulary_size": tokenizer.vocabulary_size}
+    assert written.fingerprint == tokenizer.fingerprint
+    assert written.encode("<PRE>def") == tokenizer.encode("<PRE>def")
+
+
+@pytest.mark.parametrize("name", ["", "tokenizer.model"])
+def test_a_sentencepiece_tokenizer_is_copied(tmp_path, model, name):
+    (tmp_path / "tokenizer.model").write_bytes(model)
+    (tmp_path / "stage").mkdir()
+    run(Work(recipe_with(tmp_path, tmp_path / name), tmp_path / "stage", tmp_path))
+    assert (tmp_path / "stage/tokenizer.model").read_bytes() == model
+
+
+def test_another_tokenizer_in_the_same_place_is_noticed(tmp_path):
+    base = write_byte_level(tmp_path / "base", "gpt2")
+    recipe = recipe_with(tmp_path, base)
+    seen = [inputs_of(recipe)]
+    edit(base, lambda stored: add_tokens(stored, ["<end>"]))
+    seen.append(inputs_of(recipe))
+    write_json(base / "tokenizer_config.json", {"eos_token": "<end>"})
+    seen.append(inputs_of(recipe))
+    write_json(base / "README.json", {})
+    assert inputs_of(recipe) == seen[-1]
+    assert seen[0] != seen[1] != seen[2] != seen[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "missing",
+            r"tokenizer\.path = '.*missing': there is no such file; name a model's folder, its tokenizer\.model",
+        ),
+        ("", r"has no tokenizer\.model and no tokenizer\.json"),
+    ],
+)
+def test_a_place_without_tokenizer_is_refused(tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        inputs_of(recipe_with(tmp_path, tmp_path / name))

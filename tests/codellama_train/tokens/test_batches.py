@@ -10,12 +10,13 @@ from token_worlds import dialogue_documents, mixture_of, text_documents, write_s
 from codellama_train.console import UserError
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.tokens.batches import LaneBatches, StepBatch, open_mixture
-from codellama_train.tokens.lanes import LaneState, Mixture
+from codellama_train.tokens.lane_state import LaneState
+from codellama_train.tokens.lanes import Mixture
 from codellama_train.tokens.rows import IGNORED
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 
 NUM_LANES = 20
-ARRAYS = ("input_ids", "labels", "source", "infilled")
+ARRAYS = ("input_ids", "labels", "source", "infilled", "positions")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def tokens_of(steps: list[list[StepBatch]], name: str) -> np.ndarray:
     return np.array([np.concatenate([getattr(batch, name) for batch in batches])[:NUM_LANES] for batches in steps])
 
 
-@pytest.mark.parametrize("num_ranks", [1, 2, 3, 4, 11, 20])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 4, 7, 11, 20])
 def test_every_number_of_ranks_sees_the_same_tokens(mixture: Mixture, num_ranks: int):
     reference = [[mixture.next_row(lane, mixture.initial_state(lane))[0] for lane in range(NUM_LANES)]]
     steps, states = read_steps(mixture, num_ranks=num_ranks, num_steps=3)
@@ -131,8 +132,9 @@ def test_a_recipe_opens_as_its_lanes(mixture: Mixture):
     tokenizer, folder = mixture.tokenizer, mixture.sources[0].shards.folder
     opened = open_mixture(recipe_of({"a": folder, "b": folder}, infilling={"rate": 0.5}), tokenizer)
     assert [source.name for source in opened.sources] == ["a", "b"]
-    assert (opened.num_lanes, opened.sequence_length, opened.seed, opened.infilling_rate) == (4, 32, 1, 0.5)
-    assert open_mixture(recipe_of({"a": folder}), tokenizer).infilling_rate is None
+    assert (opened.num_lanes, opened.sequence_length, opened.seed) == (4, 32, 1)
+    assert [source.infilling_rate for source in opened.sources] == [0.5, 0.5]
+    assert open_mixture(recipe_of({"a": folder}), tokenizer).sources[0].infilling_rate is None
 
 
 def test_a_recipe_with_missing_shards_is_refused(mixture: Mixture, tmp_path: Path):
@@ -160,3 +162,31 @@ def test_infilling_with_a_tokenizer_that_drops_spaces_is_refused(
     assert open_mixture(recipe_of({"s": tmp_path / "s"}), dropping).num_lanes == 4
     with pytest.raises(UserError, match="keeps every space"):
         open_mixture(recipe_of({"s": tmp_path / "s"}, infilling={"rate": 0.9}), dropping)
+
+
+def test_a_source_may_have_an_infilling_rate_of_its_own(mixture: Mixture):
+    folder = mixture.sources[0].shards.folder
+    recipe = recipe_of({"a": folder, "b": folder}, infilling={"rate": 0.9})
+    sources = {"a": {"shards": folder, "share": 0.5, "infilling_rate": 0.0}, "b": {"shards": folder, "share": 0.5}}
+    opened = open_mixture(recipe_of({}, infilling={"rate": 0.9}, sources=sources), mixture.tokenizer)
+    assert [source.infilling_rate for source in opened.sources] == [None, 0.9]
+    assert [source.infilling_rate for source in open_mixture(recipe, mixture.tokenizer).sources] == [0.9, 0.9]
+    with pytest.raises(ValueError, match=r"data\.sources\.a\.infilling_rate=0 needs \[data\.infilling\]"):
+        recipe_of({}, sources=sources)
+
+
+def test_best_fit_packing_of_dialogues_is_refused(mixture: Mixture):
+    code, dialogues = (source.shards.folder for source in mixture.sources)
+    assert open_mixture(recipe_of({"a": code}, best_fit={"window_documents": 8}), mixture.tokenizer)
+    with pytest.raises(UserError, match=r"data\.sources\.b holds dialogues, which are never cut"):
+        open_mixture(recipe_of({"a": code, "b": dialogues}, best_fit={"window_documents": 8}), mixture.tokenizer)
+
+
+def test_eight_ranks_read_the_global_batch_of_one(mixture: Mixture):
+    sources = {source.name: (source.share, source.shards) for source in mixture.sources}
+    of_24_lanes = mixture_of(mixture.tokenizer, sources, sequence_length=64, num_lanes=24, infilling_rate=0.9)
+    alone, _ = read_steps(of_24_lanes, num_ranks=1, num_steps=2)
+    steps, _ = read_steps(of_24_lanes, num_ranks=8, num_steps=2)
+    for name in ARRAYS:
+        joined = [np.concatenate([getattr(batch, name) for batch in batches]) for batches in steps]
+        np.testing.assert_array_equal(joined, [getattr(batches[0], name) for batches in alone])

@@ -7,6 +7,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from byte_level_worlds import STYLES, write_byte_level
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from codellama_train.console import UserError
@@ -16,7 +17,9 @@ from codellama_train.tokens.hugging_face import (
     check_fast_tokenizer,
     write_fast_tokenizer,
 )
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer, parse_model
+from codellama_train.tokens.open_tokenizer import open_tokenizer
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer, parse_model
+from codellama_train.tokens.tokenizer import Tokenizer
 
 FRAGMENTS = [
     " ",
@@ -53,8 +56,18 @@ def reloaded(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def write_model_folder(tokenizer: SentencePieceTokenizer, path: Path) -> None:
+@pytest.fixture(scope="module", params=STYLES)
+def byte_level(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, Path]:
+    """A byte-level tokenizer, and a model folder with its export."""
+    base, path = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("fast")
+    tokenizer = open_tokenizer(write_byte_level(base, request.param))
+    write_model_folder(tokenizer, path)
+    return tokenizer, path
+
+
+def write_model_folder(tokenizer: Tokenizer, path: Path) -> None:
     # The model type is what makes AutoTokenizer want to rebuild a Llama tokenizer.
+    path.mkdir(exist_ok=True)
     (path / "config.json").write_text(json.dumps({"model_type": "llama"}))
     tokenizer.save(path)
     write_fast_tokenizer(tokenizer, path, model_max_length=4_096)
@@ -79,8 +92,54 @@ def standard_library(count: int) -> list[str]:
     return texts
 
 
-def test_a_fresh_process_reads_what_sentencepiece_does(folder: Path):
-    check_fast_tokenizer(folder)
+def test_a_fresh_process_reads_what_sentencepiece_does(tokenizer: SentencePieceTokenizer, folder: Path):
+    check_fast_tokenizer(tokenizer, folder)
+
+
+def test_a_fresh_process_reads_what_the_byte_level_tokenizer_does(tmp_path: Path):
+    tokenizer = open_tokenizer(write_byte_level(tmp_path / "base", "deepseek"))
+    write_model_folder(tokenizer, tmp_path / "model")
+    check_fast_tokenizer(tokenizer, tmp_path / "model")
+
+
+def test_a_reloaded_byte_level_tokenizer_gives_the_same_ids(byte_level: tuple[Tokenizer, Path]):
+    tokenizer, path = byte_level
+    fast = AutoTokenizer.from_pretrained(path)
+    for text in [*PROBES, *awkward_texts(300), *standard_library(20)]:
+        ids = tokenizer.encode(text)
+        assert fast(text, add_special_tokens=False)["input_ids"] == ids
+        assert fast(text)["input_ids"] == [tokenizer.bos_id, *ids]
+        assert fast.decode(ids) == tokenizer.decode(ids)
+    pieces = [tokenizer.piece(token) for token in range(len(fast))]
+    assert fast.convert_ids_to_tokens(list(range(len(fast)))) == pieces
+    assert tokenizer.piece(len(fast)) is None
+    assert (fast.bos_token_id, fast.eos_token_id) == (tokenizer.bos_id, tokenizer.eos_id)
+
+
+def test_no_added_token_of_a_base_is_found_in_text(byte_level: tuple[Tokenizer, Path]):
+    tokenizer, path = byte_level
+    fast = AutoTokenizer.from_pretrained(path)
+    names = list(fast.get_added_vocab())
+    sentinels = tokenizer.sentinels
+    assert {tokenizer.bos_id, sentinels.end, sentinels.middle, tokenizer.step_id} <= set(
+        fast.get_added_vocab().values()
+    )
+    for name in names:
+        for text in (name, f" {name}", f"x{name}y", f"{name}\n{name}"):
+            ids = fast(text, add_special_tokens=False)["input_ids"]
+            assert ids == tokenizer.encode(text)
+            assert not set(fast.get_added_vocab().values()) & set(ids)
+            assert fast.decode(ids) == text
+    assert fast.decode([*fast.convert_tokens_to_ids(names), *tokenizer.encode("x")], skip_special_tokens=True) == "x"
+
+
+def test_opening_an_export_gives_the_tokenizer_again(byte_level: tuple[Tokenizer, Path], tmp_path: Path):
+    tokenizer, path = byte_level
+    assert open_tokenizer(path).fingerprint == tokenizer.fingerprint
+    write_fast_tokenizer(tokenizer, tmp_path, dialogue_format="inst", model_max_length=64)
+    again = open_tokenizer(tmp_path)
+    assert again.fingerprint == tokenizer.fingerprint
+    assert again.sentinels == tokenizer.sentinels
 
 
 @pytest.mark.parametrize(
@@ -132,22 +191,22 @@ def test_the_chat_template_writes_what_dialogues_are_trained_on(
             reloaded.apply_chat_template(bad, tokenize=False)
 
 
-def test_a_wrong_translation_is_found(folder: Path, tmp_path: Path):
+def test_a_wrong_translation_is_found(tokenizer: SentencePieceTokenizer, folder: Path, tmp_path: Path):
     spoilt = tmp_path / "spoilt"
     shutil.copytree(folder, spoilt)
     stored = json.loads((spoilt / "tokenizer.json").read_text(encoding="utf-8"))
     stored["model"]["merges"].reverse()
     (spoilt / "tokenizer.json").write_text(json.dumps(stored), encoding="utf-8")
-    with pytest.raises(RuntimeError, match=r"differs from SentencePiece in the ids of '.*': expected \[.*, found \["):
-        check_fast_tokenizer(spoilt)
+    with pytest.raises(RuntimeError, match=r"differs from the trained one in the ids of '.*': expected \[.*, found \["):
+        check_fast_tokenizer(tokenizer, spoilt)
 
 
-def test_a_folder_that_cannot_be_read_is_named(folder: Path, tmp_path: Path):
+def test_a_folder_that_cannot_be_read_is_named(tokenizer: SentencePieceTokenizer, folder: Path, tmp_path: Path):
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     (broken / "tokenizer.json").write_text("{}")
     with pytest.raises(RuntimeError, match="AutoTokenizer cannot read"):
-        check_fast_tokenizer(broken)
+        check_fast_tokenizer(tokenizer, broken)
 
 
 def test_a_tokenizer_of_another_kind_is_refused(tokenizer: SentencePieceTokenizer, tmp_path: Path):

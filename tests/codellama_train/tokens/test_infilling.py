@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sentencepiece
 from hypothesis import HealthCheck, example, given, settings
@@ -12,14 +13,14 @@ from codellama_train.tokens.infilling import (
     drawn_mode,
     falls_to_infilling,
     infilled_document,
+    infilled_ids,
     infilling_prompt,
     maybe_infill,
-    restore_document,
-    split_for_infilling,
     uniform_cuts,
 )
 from codellama_train.tokens.randomness import RandomKey
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.restoration import restore_document
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 
 texts = st.text(st.characters(exclude_characters="▁", exclude_categories=("Cs",)), max_size=60) | st.text(
     "ab( )\n\té漢🙂", max_size=60
@@ -41,8 +42,10 @@ def test_prompt_has_the_ids_that_metas_code_gives(llama2: SentencePieceTokenizer
     assert ids == [int(token) for token in expected.split()]
 
 
-def test_layouts_are_the_papers(llama2: SentencePieceTokenizer, shared_data: Path):
-    plain = sentencepiece.SentencePieceProcessor(str(shared_data / "llama2_tokenizer" / "tokenizer.model"))
+@pytest.mark.parametrize("name", ["llama2_tokenizer", "mistral_v1_tokenizer"])
+def test_layouts_are_the_papers(shared_data: Path, name: str):
+    tokenizer = SentencePieceTokenizer.from_folder(shared_data / name)
+    plain = sentencepiece.SentencePieceProcessor(str(shared_data / name / "tokenizer.model"))
 
     def without_leading_space(text: str) -> list[int]:
         return plain.encode("☺" + text)[2:]  # the reference's trick
@@ -50,10 +53,10 @@ def test_layouts_are_the_papers(llama2: SentencePieceTokenizer, shared_data: Pat
     prefix, middle, suffix = "def f(x):\n    ret", "urn x", " + 1\n"
     psm = [1, 32007, *plain.encode(prefix), 32008, *without_leading_space(suffix), 32009]
     spm = [1, 32007, 32008, *without_leading_space(suffix), 32009]
-    assert infilled_document(llama2, prefix, middle, suffix, "psm") == [*psm, *without_leading_space(middle), 32010]
-    assert infilled_document(llama2, prefix, middle, suffix, "spm") == [*spm, *plain.encode(prefix + middle), 32010]
-    assert infilling_prompt(llama2, prefix, suffix, "psm") == psm
-    assert infilling_prompt(llama2, prefix, suffix, "spm") == [*spm, *plain.encode(prefix)]
+    assert infilled_document(tokenizer, prefix, middle, suffix, "psm") == [*psm, *without_leading_space(middle), 32010]
+    assert infilled_document(tokenizer, prefix, middle, suffix, "spm") == [*spm, *plain.encode(prefix + middle), 32010]
+    assert infilling_prompt(tokenizer, prefix, suffix, "psm") == psm
+    assert infilling_prompt(tokenizer, prefix, suffix, "spm") == [*spm, *plain.encode(prefix)]
 
 
 def test_prefix_and_middle_are_one_text_in_spm_and_two_in_psm(tokenizer: SentencePieceTokenizer):
@@ -73,31 +76,33 @@ def test_with_an_empty_prefix_both_prompts_are_one(tokenizer: SentencePieceToken
 @relaxed
 @given(text=texts, cuts=st.tuples(st.integers(0, 60), st.integers(0, 60)), mode=st.sampled_from(["psm", "spm"]))
 @example(text=" x", cuts=(1, 1), mode="spm")
+@example(text="  x y", cuts=(0, 4), mode="psm")
+@example(text="", cuts=(0, 0), mode="psm")
 @example(text="🙂\u200d🙂", cuts=(1, 2), mode="psm")
 @example(text="<PRE> <SUF> <MID> <EOT></s>", cuts=(3, 9), mode="psm")
 def test_an_infilled_document_gives_its_text_back(tokenizer: SentencePieceTokenizer, text, cuts, mode):
     first, second = sorted(min(cut, len(text)) for cut in cuts)
-    parts = split_for_infilling(text, first, second)
-    assert "".join(parts) == text
-    ids = infilled_document(tokenizer, *parts, mode)
+    ids = infilled_document(tokenizer, text[:first], text[first:second], text[second:], mode)
     assert ids[0] == tokenizer.bos_id
     assert ids[-1] == tokenizer.sentinels.end
     for sentinel in (tokenizer.sentinels.prefix, tokenizer.sentinels.suffix, tokenizer.sentinels.middle):
         assert ids.count(sentinel) == 1
-    is_ambiguous = mode == "psm" and first == 0 and text.startswith(" ")
-    assert restore_document(tokenizer, ids) == (text.removeprefix(" ") if is_ambiguous and second else text)
+    assert restore_document(tokenizer, ids, mode) == text
+    stored = np.array(tokenizer.encode(text), dtype=np.uint16)
+    infilled = infilled_ids(tokenizer, tokenizer.document(stored), (first, second), mode)
+    assert (infilled.ids.tolist(), infilled.mode) == (ids, mode), "only the cut words are encoded anew"
 
 
 @relaxed
 @given(text=texts)
 def test_a_plain_document_gives_its_text_back(tokenizer: SentencePieceTokenizer, text: str):
     ids = [tokenizer.bos_id, *tokenizer.encode(text), tokenizer.eos_id]
-    assert restore_document(tokenizer, ids) == text
+    assert restore_document(tokenizer, ids, None) == text
 
 
 def test_a_part_of_a_document_is_refused(tokenizer: SentencePieceTokenizer):
     with pytest.raises(ValueError, match="from BOS to EOS or EOT"):
-        restore_document(tokenizer, tokenizer.encode("x = 1"))
+        restore_document(tokenizer, tokenizer.encode("x = 1"), None)
 
 
 def test_cuts_are_two_uniform_positions_ends_included():
@@ -122,21 +127,26 @@ def test_nine_in_ten_are_infilled_half_of_them_spm():
     assert modes["spm"] / len(numbers) == pytest.approx(0.5, abs=0.025)
 
 
+def decided(tokenizer: SentencePieceTokenizer, text: str, number: int, *, rate: float, room: int) -> list[int] | None:
+    ids = np.array(tokenizer.encode(text), dtype=np.uint16)
+    infilled = maybe_infill(tokenizer, ids, key=key(number), rate=rate, room=room)
+    return None if infilled is None else infilled.ids.tolist()
+
+
 def test_the_decision_is_rate_then_room_for_both_forms(tokenizer: SentencePieceTokenizer):
     text = "def f(x):\n    return x\n"
-    ids = tokenizer.encode(text)
-    infilled = maybe_infill(tokenizer, ids, key=key(0), rate=1.0, room=1_000)
+    infilled = decided(tokenizer, text, 0, rate=1.0, room=1_000)
     assert infilled is not None
-    assert restore_document(tokenizer, infilled) == text
-    longer = max(len(infilled), len(ids) + 2)
-    assert maybe_infill(tokenizer, ids, key=key(0), rate=1.0, room=longer) == infilled
-    assert maybe_infill(tokenizer, ids, key=key(0), rate=1.0, room=longer - 1) is None
-    decisions = [maybe_infill(tokenizer, ids, key=key(number), rate=0.5, room=1_000) for number in range(50)]
+    assert restore_document(tokenizer, infilled, drawn_mode(key(0))) == text
+    longer = max(len(infilled), len(tokenizer.encode(text)) + 2)
+    assert decided(tokenizer, text, 0, rate=1.0, room=longer) == infilled
+    assert decided(tokenizer, text, 0, rate=1.0, room=longer - 1) is None
+    decisions = [decided(tokenizer, text, number, rate=0.5, room=1_000) for number in range(50)]
     assert [decision is not None for decision in decisions] == [falls_to_infilling(key(n), 0.5) for n in range(50)]
 
 
 def test_an_empty_document_can_be_infilled(tokenizer: SentencePieceTokenizer):
     sentinels = tokenizer.sentinels
     empty = [tokenizer.bos_id, sentinels.prefix, sentinels.suffix, sentinels.middle, sentinels.end]
-    assert maybe_infill(tokenizer, [], key=key(0), rate=1.0, room=5) == empty
-    assert restore_document(tokenizer, empty) == ""
+    assert decided(tokenizer, "", 0, rate=1.0, room=5) == empty
+    assert restore_document(tokenizer, empty, "psm") == ""

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import random
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,59 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from token_worlds import dialogue_documents, mixture_of, read_rows, text_documents, write_shards
+from token_worlds import mixture_of, read_rows, text_documents, write_shards
 
-from codellama_train.tokens.infilling import (
-    drawn_mode,
-    falls_to_infilling,
-    infilled_document,
-    restore_document,
-    split_for_infilling,
-    uniform_cuts,
-)
-from codellama_train.tokens.lanes import Carried, LaneState, Mixture, summarise
+from codellama_train.tokens.infilling import drawn_mode, falls_to_infilling, infilled_document, uniform_cuts
+from codellama_train.tokens.lane_state import Carried, LaneState
+from codellama_train.tokens.lanes import Mixture, summarise
 from codellama_train.tokens.randomness import RandomKey
+from codellama_train.tokens.restoration import restore_document
 from codellama_train.tokens.rows import IGNORED, Row
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 from codellama_train.tokens.shards import ShardSet
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
-
-
-@pytest.fixture(scope="module")
-def functions(
-    tokenizer: SentencePieceTokenizer, source_texts: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> ShardSet:
-    """Short pieces of source text, one in forty of them not exact."""
-    rng = random.Random(1)
-    texts = []
-    for number in range(160):
-        start = rng.randrange(len(source_texts[0]) - 400)
-        text = source_texts[0][start : start + rng.randrange(0, 250)]
-        texts.append(text + "▁" if number % 40 == 7 else text)
-    folder = tmp_path_factory.mktemp("shards") / "functions"
-    return write_shards(folder, tokenizer, text_documents(tokenizer, texts), tokens_per_shard=2_000)
-
-
-@pytest.fixture(scope="module")
-def files(
-    tokenizer: SentencePieceTokenizer, source_texts: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> ShardSet:
-    """Documents of very different lengths, some longer than many rows; fewer than there are lanes."""
-    texts = [
-        "x = 1\n",
-        source_texts[1][:9_000],
-        *(source_texts[2][start : start + 900] for start in range(0, 5_000, 900)),
-    ]
-    folder = tmp_path_factory.mktemp("shards") / "files"
-    return write_shards(folder, tokenizer, text_documents(tokenizer, texts))
-
-
-@pytest.fixture(scope="module")
-def dialogues(tokenizer: SentencePieceTokenizer, tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
-    """Dialogues of one to three exchanges, one of them longer than two rows."""
-    exchanges = [[(f"Add {n} and {m}", f"The sum is {n + m}. " * (m + 1)) for m in range(n % 3 + 1)] for n in range(20)]
-    exchanges.append([("Count", "one two three " * 60)])
-    folder = tmp_path_factory.mktemp("shards") / "dialogues"
-    return write_shards(folder, tokenizer, dialogue_documents(tokenizer, exchanges), kind="dialogues")
 
 
 def stream_of(mixture: Mixture, rows: list[Row]) -> list[tuple[int, int, bool, bool, int]]:
@@ -107,9 +63,10 @@ def check_stream(mixture: Mixture, lane: int, rows: list[Row]) -> list[int]:
             if is_infilled:
                 key = RandomKey(mixture.seed, shards.document_id(document), epoch)
                 assert shards.is_exact(document)
-                assert falls_to_infilling(key, mixture.infilling_rate or 0)
+                assert falls_to_infilling(key, mixture.sources[index].infilling_rate or 0)
                 text = tokenizer.decode(ids)
-                parts = split_for_infilling(text, *uniform_cuts(key, len(text)))
+                first, second = uniform_cuts(key, len(text))
+                parts = text[:first], text[first:second], text[second:]
                 expected = infilled_document(tokenizer, *parts, drawn_mode(key))
                 length = len(expected)
                 assert stream[position][-1] == stream[position + length - 1][-1], "no context boundary cuts it"
@@ -220,15 +177,12 @@ def test_nine_tenths_of_what_fits_is_infilled(tokenizer: SentencePieceTokenizer,
 def test_a_second_epoch_sees_other_cuts(tokenizer: SentencePieceTokenizer, functions: ShardSet):
     mixture = mixture_of(tokenizer, {"f": (1.0, functions)}, sequence_length=8_192, num_lanes=1, infilling_rate=1.0)
     rows, _ = read_rows(mixture, 0, 8)
-    tokens = np.concatenate([row.input_ids for row in rows]).tolist()
     seen: dict[str, set[tuple[int, ...]]] = {}
-    start = 0
-    for index, token in enumerate(tokens):
-        if token in (tokenizer.eos_id, tokenizer.sentinels.end):
-            document = tokens[start : index + 1]
-            start = index + 1
-            if token == tokenizer.sentinels.end:
-                seen.setdefault(restore_document(tokenizer, document), set()).add(tuple(document))
+    for row in rows:
+        for segment in row.segments:
+            if segment.form in ("psm", "spm"):
+                ids = tuple(row.input_ids[segment.start : segment.stop].tolist())
+                seen.setdefault(restore_document(tokenizer, ids, segment.form), set()).add(ids)
     forms = [len(documents) for text, documents in seen.items() if len(text) > 50]
     assert np.mean(forms) > 1.5
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from token_worlds import dialogue_documents, identify, text_documents, write_shards
 
 from codellama_train import artifacts
 from codellama_train.console import UserError
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 from codellama_train.tokens.shards import ShardSet, ShardWriter, TokenizedDocument, dtype_for
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -19,6 +19,7 @@ from codellama_train.tokens.tokenizer import SentencePieceTokenizer
 def test_documents_come_back_from_any_number_of_shards(
     tokenizer: SentencePieceTokenizer, tmp_path_factory: pytest.TempPathFactory, documents: list[list[int]], size: int
 ):
+    assume(any(documents))
     stored = [TokenizedDocument(identify(str(n)), ids, is_exact=n % 3 > 0) for n, ids in enumerate(documents)]
     shards = write_shards(tmp_path_factory.mktemp("shards") / "s", tokenizer, stored, tokens_per_shard=size)
     assert shards.num_documents == len(documents)
@@ -30,6 +31,8 @@ def test_documents_come_back_from_any_number_of_shards(
         assert shards.length(number) == len(document.ids)
         assert shards.document_id(number) == document.document_id
         assert shards.is_exact(number) == document.is_exact
+    shortest = min(map(len, documents))
+    assert [shards.has_document_within(shortest + more) for more in (-1, 0, 1)] == [False, True, True]
     with pytest.raises(IndexError):
         shards.ids(len(documents))
 
@@ -46,6 +49,7 @@ def test_a_file_that_does_not_come_back_is_marked(tokenizer: SentencePieceTokeni
     shards = write_shards(tmp_path / "s", tokenizer, text_documents(tokenizer, ["x = 1", "sep = '▁'", "y"]))
     assert [shards.is_exact(number) for number in range(3)] == [True, False, True]
     assert shards.manifest["inexact_documents"] == 1
+    assert shards.manifest["inexact_by_cause"] == {"holds_metaspace": 1}
 
 
 @pytest.mark.parametrize("name", ["00000.tokens", "00000.ends", "00000.ids", "00000.exact"])
@@ -58,6 +62,46 @@ def test_a_corrupted_file_is_found(tokenizer: SentencePieceTokenizer, tmp_path: 
     path.write_bytes(stored)
     with pytest.raises(artifacts.CorruptArtifact, match=name):
         shards.verify()
+
+
+@pytest.mark.parametrize("name", ["00000.tokens", "00000.ends", "00000.ids", "00000.exact"])
+def test_a_truncated_file_is_found_when_it_is_read(tokenizer: SentencePieceTokenizer, tmp_path: Path, name: str):
+    write_shards(tmp_path / "s", tokenizer, text_documents(tokenizer, ["x = 1", "y = 2"]))
+    path = tmp_path / "s" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    shards = ShardSet(tmp_path / "s")
+    with pytest.raises(artifacts.CorruptArtifact, match=rf"{name} does not have the \d+ bytes that its manifest says"):
+        (shards.ids(1), shards.document_id(1), shards.is_exact(1))
+    with pytest.raises(artifacts.CorruptArtifact, match=name):
+        shards.verify()
+    path.unlink()
+    with pytest.raises(artifacts.CorruptArtifact, match=name):
+        (shards.ids(1), shards.document_id(1), shards.is_exact(1))
+
+
+@pytest.mark.parametrize(
+    ("ends", "complaint"),
+    [([3, 7], r"ends at token 7, its shard at 6"), ([9, 6], "documents that end before they begin")],
+)
+def test_ends_that_disagree_with_the_tokens_are_found(
+    tokenizer: SentencePieceTokenizer, tmp_path: Path, ends: list[int], complaint: str
+):
+    documents = [TokenizedDocument(identify(name), [1, 2, 3], is_exact=True) for name in "ab"]
+    write_shards(tmp_path / "s", tokenizer, documents)
+    (tmp_path / "s" / "00000.ends").write_bytes(np.array(ends, dtype="<u8").tobytes())
+    manifest = artifacts.read_json(tmp_path / "s" / "manifest.json")
+    del manifest["files"]
+    artifacts.write_manifest(tmp_path / "s", manifest)
+    with pytest.raises(artifacts.CorruptArtifact, match=rf"00000\.ends .*{complaint}|00000\.ends {complaint}"):
+        ShardSet(tmp_path / "s").verify()
+
+
+@pytest.mark.parametrize("ids", [[656], [3, 70_000], [-1, 5], [1 << 40], [1 << 70], np.array([656], np.uint32)])
+def test_ids_of_another_tokenizer_are_refused(tokenizer: SentencePieceTokenizer, tmp_path: Path, ids: list[int]):
+    document = TokenizedDocument(identify("x"), ids, is_exact=True)
+    with pytest.raises(UserError, match=r"document 2d711642\w+ for .* holds the id .*, but .* are 0 to 655; encode it"):
+        write_shards(tmp_path / "s", tokenizer, [document])
+    assert not (tmp_path / "s" / "manifest.json").exists()
 
 
 def test_unfinished_shards_are_refused(tokenizer: SentencePieceTokenizer, tmp_path: Path):
@@ -78,6 +122,17 @@ def test_unfinished_shards_are_refused(tokenizer: SentencePieceTokenizer, tmp_pa
 def test_shards_without_documents_are_refused(tokenizer: SentencePieceTokenizer, tmp_path: Path):
     with pytest.raises(UserError, match="hold no documents"):
         write_shards(tmp_path / "s", tokenizer, [])
+
+
+def test_shards_without_tokens_are_refused(tokenizer: SentencePieceTokenizer, tmp_path: Path):
+    with pytest.raises(UserError, match="hold 2 documents without a single token; leave this source out"):
+        write_shards(tmp_path / "s", tokenizer, text_documents(tokenizer, ["", ""]))
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path):
+    artifacts.write_manifest(tmp_path, {"stage": "shards", "shards": {}})
+    with pytest.raises(UserError, match="no finished shards"):
+        ShardSet(tmp_path)
 
 
 def test_shards_of_another_tokenizer_are_refused(tokenizer: SentencePieceTokenizer, tmp_path: Path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 from token_worlds import text_documents, write_shards
 
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +33,22 @@ def show(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_person_sees_documents_sentinels_and_shares(project: Path, recipe: Path):
-    shown = show(project, str(recipe), f"model.tokenizer={recipe.parent}/tokenizer", "--rows", "2", "--steps", "5")
+    shown = show(project, str(recipe), f"model.tokenizer={recipe.parent}/tokenizer", "--step", "2")
     assert shown.returncode == 0, shown.stderr
-    assert "══ lane 0, step 2: 512 tokens, 512 labels predicted ══" in shown.stdout
-    for sign in ("⟨BOS⟩", "⟨PRE⟩", "⟨SUF⟩", "⟨MID⟩", "⟨EOT⟩", "── code, infilled, tokens", "85.00%", "realised"):
+    assert "══ step 2, sequence 1: 512 tokens, 512 labels predicted ══" in shown.stdout
+    for sign in ("⟨BOS⟩", "⟨PRE⟩", "⟨SUF⟩", "⟨MID⟩", "⟨EOT⟩", "epoch 0, infilled PSM, tokens", "infilled SPM"):
         assert sign in shown.stdout
+    assert re.search(r"── code [0-9a-f]{12}, epoch 0", shown.stdout)
+
+
+def test_the_audit_is_json(project: Path, recipe: Path):
+    shown = show(project, str(recipe), f"model.tokenizer={recipe.parent}/tokenizer", "--audit", "12")
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout)
+    assert (found["steps"], found["lanes"], found["sequence_length"]) == (12, 2, 512)
+    assert found["sources"]["code"]["share_asked"] == 0.85
+    assert found["restored_documents"]["different"] == []
+    assert found["restored_documents"]["compared"] > 100
 
 
 def test_a_mistake_is_one_sentence(project: Path, recipe: Path):

@@ -9,11 +9,13 @@ from pathlib import Path
 import sentencepiece
 
 from codellama_train.tokens.dialogue import Message, encode_dialogue
-from codellama_train.tokens.lanes import LaneState, Mixture
+from codellama_train.tokens.exactness import cause_of_inexactness
+from codellama_train.tokens.lane_state import LaneState
+from codellama_train.tokens.lanes import Mixture
 from codellama_train.tokens.mixture import MixtureSource
 from codellama_train.tokens.rows import Row
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 from codellama_train.tokens.shards import ShardKind, ShardSet, ShardWriter, TokenizedDocument
-from codellama_train.tokens.tokenizer import SentencePieceTokenizer
 
 
 def train_tokenizer(folder: Path, text: str, *, vocabulary_size: int, **settings: object) -> SentencePieceTokenizer:
@@ -70,7 +72,8 @@ def text_documents(tokenizer: SentencePieceTokenizer, texts: Iterable[str]) -> I
     """Tokenize texts and say which come back exactly."""
     for text in texts:
         ids = tokenizer.encode(text)
-        yield TokenizedDocument(identify(text), ids, is_exact=tokenizer.decode(ids) == text)
+        cause = cause_of_inexactness(tokenizer, text, ids)
+        yield TokenizedDocument(identify(text), ids, is_exact=cause is None, inexact_cause=cause)
 
 
 def dialogue_documents(
@@ -90,16 +93,19 @@ def mixture_of(
     sequence_length: int,
     num_lanes: int,
     infilling_rate: float | None = None,
+    document_mask: bool = False,
+    best_fit_documents: int | None = None,
     seed: int = 7,
 ) -> Mixture:
     """Build a mixture of named shares and shards."""
     return Mixture(
-        [MixtureSource(name, share, shards) for name, (share, shards) in sources.items()],
+        [MixtureSource(name, share, shards, infilling_rate) for name, (share, shards) in sources.items()],
         tokenizer=tokenizer,
         sequence_length=sequence_length,
         num_lanes=num_lanes,
         seed=seed,
-        infilling_rate=infilling_rate,
+        document_mask=document_mask,
+        best_fit_documents=best_fit_documents,
     )
 
 

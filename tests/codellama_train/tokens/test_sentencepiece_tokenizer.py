@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codellama_train.console import UserError
-from codellama_train.tokens.tokenizer import (
+from codellama_train.tokens.sentencepiece_tokenizer import (
     CONTROL,
     INFILLING_PIECES,
     SentencePieceTokenizer,
@@ -113,12 +113,13 @@ def test_a_base_with_a_piece_of_the_same_name_keeps_it(tokenizer: SentencePieceT
     assert (types["▁<M"], types["▁<PRE>"]) == (NORMAL, CONTROL)
 
 
-def test_a_base_with_the_four_sentinels_is_not_extended(tokenizer: SentencePieceTokenizer):
+def test_a_base_with_the_four_sentinels_gets_only_the_step_token(tokenizer: SentencePieceTokenizer):
     last = len(parse_model(tokenizer.model_bytes).pieces)
     names = {last - 1: "▁<PRE>", last - 2: "▁<MID>", last - 3: "▁<SUF>", last - 4: "▁<EOT>"}
     base = SentencePieceTokenizer(with_pieces_renamed(tokenizer.model_bytes, names))
     assert (base.sentinels.prefix, base.sentinels.end) == (last - 1, last - 4)
-    assert len(base.extended_model().pieces) == last
+    assert len(base.extended_model().pieces) == last + 1
+    assert base.step_id == last
 
 
 def test_rows_are_padded_to_a_multiple_of_16(tokenizer: SentencePieceTokenizer):
@@ -126,7 +127,7 @@ def test_rows_are_padded_to_a_multiple_of_16(tokenizer: SentencePieceTokenizer):
     assert len(tokenizer.extended_model().pieces) == 653
     assert tokenizer.vocabulary_size == 656
     assert tokenizer.sentinels.end == 637 + 10
-    assert [tokenizer.piece(token_id) for token_id in (652, 653, 655)] == ["▁" + "<EOT>" * 6, "<unused>", "<unused>"]
+    assert [tokenizer.piece(token_id) for token_id in (652, 653, 655)] == ["▁" + "<EOT>" * 6, None, None]
 
 
 @relaxed
