@@ -34,7 +34,7 @@ if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ]; then
     quiet=--quiet
     [ -t 1 ] && quiet=--progress-bar=on
     # torch first: what follows would otherwise choose a build of it.
-    for packages in "setuptools wheel" "torch" "--editable .[test]"; do
+    for packages in "setuptools wheel" "torch" "--editable .[test,fast]"; do
         # shellcheck disable=SC2086
         .venv/bin/python -m pip install $quiet --disable-pip-version-check --constraint constraints.txt $packages
     done

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from codellama_train.console import UserError
 from codellama_train.recipe.training import Data, TrainingRecipe, sequences_per_rank
 from codellama_train.tokens.dialogue_format import format_of_mixture
+from codellama_train.tokens.fast_encoder import with_fast_encoder
 from codellama_train.tokens.lane_state import LaneState
 from codellama_train.tokens.lanes import Mixture
 from codellama_train.tokens.mixture import MixtureSource
@@ -21,6 +22,7 @@ from codellama_train.tokens.tokenizer import Tokenizer
 
 MOST_SOURCES = 255  # a row names its tokens' sources in one byte each
 SPACES = "  a  "
+TOKENS_OF_INFILLING = 5  # BOS and the four sentinels
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def open_mixture(recipe: TrainingRecipe, tokenizer: Tokenizer) -> Mixture:
     format_of_mixture({source.name: source.shards.manifest for source in sources})  # refuses two dialogue formats
     return Mixture(
         sources,
-        tokenizer=tokenizer,
+        tokenizer=with_fast_encoder(tokenizer) if data.infilling else tokenizer,
         sequence_length=data.sequence_length,
         num_lanes=recipe.sequences_per_step,
         seed=data.seed,
@@ -119,4 +121,11 @@ def open_source(name: str, data: Data, tokenizer: Tokenizer) -> MixtureSource:
             "remove [data.best_fit]"
         )
     rate = source.infilling_rate if source.infilling_rate is not None else data.infilling and data.infilling.rate
+    added = 0 if shards.kind == "dialogues" else TOKENS_OF_INFILLING
+    if (added == 0 or rate) and not shards.has_document_within(data.sequence_length - added):
+        what = "dialogue" if added == 0 else "infilled document"
+        raise UserError(
+            f"data.sequence_length={data.sequence_length:,} is shorter than every {what} of data.sources.{name}; "
+            "raise it"
+        )
     return MixtureSource(name, source.share, shards, rate or None)

@@ -91,12 +91,12 @@ class SentencePieceTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Undo `encode`; control ids give nothing."""
-        text: str = self._plain.decode([int(token) for token in ids])
+        text: str = self._plain.decode(ids if isinstance(ids, list) else [int(token) for token in ids])
         return text
 
     def decode_infilling(self, ids: Sequence[int]) -> str:
         """Undo `encode_infilling`: a leading space is the text's own and stays."""
-        text: str = self._bare.decode([int(token) for token in ids])
+        text: str = self._bare.decode(ids if isinstance(ids, list) else [int(token) for token in ids])
         return text
 
     def document(self, ids: IdArray) -> DocumentText:

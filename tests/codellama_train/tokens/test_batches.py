@@ -106,7 +106,7 @@ def recipe_of(shards: dict[str, Path], **data: Any) -> TrainingRecipe:
                 "sources": {name: {"shards": path, "share": 1 / len(shards)} for name, path in shards.items()},
                 **data,
             },
-            "batch": {"tokens_per_step": 128, "total_tokens": 12_800},
+            "batch": {"tokens_per_step": 4 * data.get("sequence_length", 32), "total_tokens": 12_800},
             "optimizer": {
                 "peak_learning_rate": 1e-3,
                 "final_learning_rate_fraction": 0.1,
@@ -190,3 +190,21 @@ def test_eight_ranks_read_the_global_batch_of_one(mixture: Mixture):
     for name in ARRAYS:
         joined = [np.concatenate([getattr(batch, name) for batch in batches]) for batches in steps]
         np.testing.assert_array_equal(joined, [getattr(batches[0], name) for batches in alone])
+
+
+@pytest.mark.parametrize(("source", "what"), [("code", "infilled document"), ("dialogues", "dialogue")])
+def test_a_sequence_too_short_for_any_document_is_refused(mixture: Mixture, tmp_path: Path, source: str, what: str):
+    if source == "code":
+        documents = text_documents(mixture.tokenizer, ["return value"] * 2)
+        shards = write_shards(tmp_path / "s", mixture.tokenizer, documents)
+    else:
+        documents = dialogue_documents(mixture.tokenizer, [[("Hi", "Hello")]])
+        shards = write_shards(tmp_path / "s", mixture.tokenizer, documents, kind="dialogues")
+    needed = shards.manifest["longest_document"] + (5 if source == "code" else 0)
+    for sequence_length in (needed - 1, needed):
+        recipe = recipe_of({"a": tmp_path / "s"}, infilling={"rate": 0.9}, sequence_length=sequence_length)
+        if sequence_length == needed:
+            assert open_mixture(recipe, mixture.tokenizer)
+            continue
+        with pytest.raises(UserError, match=rf"shorter than every {what} of data\.sources\.a; raise it"):
+            open_mixture(recipe, mixture.tokenizer)
