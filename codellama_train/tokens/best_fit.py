@@ -2,17 +2,19 @@
 
 A lane draws a window of documents and puts them, longest first, each into the row with the least room that holds it.
 What room is left is filled by further documents, in order, cut where a row ends; so nothing is lost and nothing padded.
-Rows come in the order in which their last documents were drawn, so that length says nothing about place.
+Rows come in the order in which their longest documents were drawn, so that length says nothing about place.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from codellama_train.tokens.lane_reader import LaneCursor, LaneReader, infilled_form
 from codellama_train.tokens.lane_state import Carried, LaneState, WindowPlace
+from codellama_train.tokens.permutation import mix
 from codellama_train.tokens.rows import Row
 
 if TYPE_CHECKING:
@@ -76,10 +78,11 @@ def _drawn(mixture: Mixture, cursor: LaneCursor, place: int) -> list[Part]:
 
 
 def best_fit_rows(parts: list[Part], sequence_length: int) -> list[list[Part]]:
-    """Put parts into rows by best fit, longest first; rows in order of their last draw, parts of drawing."""
+    """Put parts into rows by best fit, longest first; parts of a row are in the order of drawing."""
     rows: list[list[Part]] = []
     open_rows: list[tuple[int, int]] = []  # room and number, in order
-    for part in sorted(parts, key=lambda part: (-part.length, part.place, part.offset)):
+    # Equals in no order, or the early-drawn of them would begin the rows and so decide their places.
+    for part in sorted(parts, key=lambda part: (-part.length, mix(part.place), part.offset)):
         fitting = bisect_left(open_rows, (part.length, 0))
         if fitting < len(open_rows):
             room, index = open_rows.pop(fitting)
@@ -89,8 +92,21 @@ def best_fit_rows(parts: list[Part], sequence_length: int) -> list[list[Part]]:
         rows[index].append(part)
         if room > part.length:
             insort(open_rows, (room - part.length, index))
-    arranged = [sorted(row, key=lambda part: (part.place, part.offset)) for row in rows]
-    return sorted(arranged, key=lambda row: (row[-1].place, row[-1].offset))
+    return [sorted(row, key=drawn_at) for row in sorted(rows, key=row_place)]
+
+
+def drawn_at(part: Part) -> tuple[int, int]:
+    """Give a part's place in the order of drawing, a document's later parts after its earlier ones."""
+    return part.place, part.offset
+
+
+def row_place(row: Sequence[Part]) -> tuple[int, int]:
+    """Give a row's place among rows: where its longest part was drawn, but never before what a later part follows.
+
+    The last draw of a row would not do: rows of many short documents would all come late.
+    """
+    longest = max(row, key=lambda part: part.length)
+    return max(drawn_at(part) for part in row if part is longest or part.offset)
 
 
 def _fill_gaps(

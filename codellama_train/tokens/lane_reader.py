@@ -40,7 +40,8 @@ class LaneCursor:
 
     def origin(self, index: int, number: int) -> Origin:
         """Give the lane's document of that number, counted from 0."""
-        draw = self._mixture.orders[index].draw(self._lane, number)
+        is_next = number == self.documents[index]  # and so is known already
+        draw = self.next_draw(index) if is_next else self._mixture.orders[index].draw(self._lane, number)
         return Origin(index, draw.document, draw.epoch)
 
     def count(self, index: int, num_tokens: int, *, starts_document: bool) -> None:
