@@ -15,7 +15,7 @@ from rich.table import Table
 from codellama_train.artifacts import CorruptArtifact
 
 T = TypeVar("T")
-USER_ERROR = 2
+RUN_FAILURE, USER_ERROR = 1, 2
 
 logger = logging.getLogger(__name__)
 
@@ -24,17 +24,21 @@ class UserError(ValueError):
     """A person's mistake, told in one sentence: which key or file, its value, the rule, the remedy."""
 
 
+class RunFailure(RuntimeError):
+    """What ended a run that nobody had given wrongly, told to a person without a traceback."""
+
+
 def run_program(main: Callable[[Sequence[str]], None]) -> None:
-    """Run a script's `main`; a `UserError` or a damaged file becomes one sentence and exit code 2."""
+    """Run a script's `main`; a `UserError` or a damaged file becomes one sentence and exit code 2, a failed run 1."""
     log_to_standard_error()
     for chatty in ("httpx", "torch", "transformers", "DeepSpeed"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         main(sys.argv[1:])
-    except (UserError, CorruptArtifact) as error:
+    except (UserError, CorruptArtifact, RunFailure) as error:
         if os.environ.get("RANK", "0") == "0":  # of processes that train together, one speaks
             sys.stderr.write(f"error: {error}\n")
-        sys.exit(USER_ERROR)
+        sys.exit(RUN_FAILURE if isinstance(error, RunFailure) else USER_ERROR)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)

@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from codellama_train.rendezvous import port_is_taken
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -39,7 +41,12 @@ def start_processes() -> Processes:
         # This operator is compiled at first use, for minutes, and a compile that was killed leaves a lock on which
         # every later run waits for ever. Training does not need it.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(verbose=False)
+    try:
+        deepspeed.init_distributed(verbose=False)
+    except dist.DistNetworkError as error:
+        if "EADDRINUSE" in str(error):
+            raise port_is_taken() from error
+        raise
     local_rank = int(os.environ["LOCAL_RANK"])
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)

@@ -64,9 +64,11 @@ def set_learning_rate(engine: Any, rate: float) -> None:
 
 
 def consolidated_weights(engine: Any, processes: Processes) -> dict[str, Tensor]:
-    """Collect the model's weights by name on the first process, one parameter at a time; the others give nothing."""
+    """Collect the trained weights by name on the first process, one parameter at a time; the others give nothing."""
     weights: dict[str, Tensor] = {}
     for name, parameter in engine.module.named_parameters(remove_duplicate=False):
+        if not parameter.requires_grad:
+            continue
         with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
             if processes.is_first:
                 weights[name] = parameter.detach().to("cpu", copy=True)

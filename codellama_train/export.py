@@ -17,7 +17,7 @@ from codellama_train.checkpoint import ENGINE, newest_whole
 from codellama_train.console import UserError
 from codellama_train.distributed import Processes, barrier
 from codellama_train.engine import consolidated_weights
-from codellama_train.lora import add_adapters, merged
+from codellama_train.lora import adapted, merged, save_adapter
 from codellama_train.model import (
     assert_rope_theta,
     build_model,
@@ -57,7 +57,7 @@ def export_checkpoint(recipe: TrainingRecipe, path: Path) -> int:
     if newest is None:
         raise UserError(f"{recipe.run_dir} has no checkpoint; a finished run has its model at {recipe.run_dir / FINAL}")
     step: int = artifacts.read_json(newest / artifacts.MANIFEST)["step"]
-    weights = get_fp32_state_dict_from_zero_checkpoint(str(newest), tag=ENGINE)
+    weights = get_fp32_state_dict_from_zero_checkpoint(str(newest), tag=ENGINE, exclude_frozen_parameters=True)
     with artifacts.new_folder(path) as folder:
         write_model_folder(folder, recipe, weights=weights, tokenizer=load_tokenizer(recipe.model))
         artifacts.write_manifest(folder, {"recipe": recipe.name, "steps": step})
@@ -67,12 +67,15 @@ def export_checkpoint(recipe: TrainingRecipe, path: Path) -> int:
 def write_model_folder(
     folder: Path, recipe: TrainingRecipe, *, weights: dict[str, Tensor], tokenizer: Tokenizer
 ) -> None:
-    """Write configuration, weights in bfloat16, tokenizer and, for LoRA, the adapter beside the merged model."""
+    """Write configuration, weights in bfloat16, tokenizer and, for LoRA, the adapter beside the merged model.
+
+    Weights that did not train are those that training started from, and not among `weights`.
+    """
     model = build_model(recipe, tokenizer)
-    trained: Any = model if recipe.lora is None else add_adapters(model, recipe.lora, seed=recipe.data.seed)
+    trained = adapted(model, recipe, tokenizer)
     load_exactly(trained, {name.removeprefix(CAUSAL): weight for name, weight in weights.items()})
     if recipe.lora is not None:
-        trained.save_pretrained(folder / ADAPTER)
+        save_adapter(trained, folder / ADAPTER)
         trained = merged(trained)
     trained = trained.to(torch.bfloat16)
     restore_rotary_precision(trained, model.config)
@@ -107,8 +110,8 @@ def set_end_tokens(model: Any, tokenizer: Tokenizer, dialogue_format: DialogueFo
 
 
 def load_exactly(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load weights by name; every parameter must be given, and nothing else."""
-    expected = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    """Load weights by name; every parameter that trains must be given, and nothing else."""
+    expected = {name for name, weight in model.named_parameters(remove_duplicate=False) if weight.requires_grad}
     assert expected == weights.keys(), sorted(expected ^ weights.keys())[:5]
     model.load_state_dict(weights, strict=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from transformers import GenerationConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from codellama_train.console import UserError
-from codellama_train.model import assert_rope_theta, require_rows
+from codellama_train.model import add_rows, assert_rope_theta, named_ids, num_ids, require_matching_rows
 from codellama_train.model_folder import model_folder
 from codellama_train.tokens.dialogue import Message, dialogue_prompt, end_of_answer
 from codellama_train.tokens.dialogue_format import DialogueFormat, format_of_folder
@@ -22,6 +23,8 @@ from codellama_train.tokens.open_tokenizer import open_tokenizer
 from codellama_train.tokens.tokenizer import Tokenizer
 
 PADDED_TOKENS_PER_BATCH = 16_384
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,12 @@ def load_model(path: Path, *, dtype: torch.dtype | None = None, device: str | No
         raise UserError(f"the weights at {folder} cannot be read: {str(error).splitlines()[0]}") from error
     if report["missing_keys"]:
         raise UserError(f"the weights at {folder} lack {sorted(report['missing_keys'])[0]}; the folder is incomplete")
-    require_rows(f"the model at {folder}", rows=model.config.vocab_size, tokenizer=tokenizer)
+    require_matching_rows(
+        f"the model at {folder}", rows=model.config.vocab_size, vocabulary_size=tokenizer.vocabulary_size
+    )
+    if model.config.vocab_size < num_ids(tokenizer):
+        logger.warning("%s has no rows for the infilling tokens yet; here they are means, as before training", folder)
+        add_rows(model, tokenizer, used_rows=named_ids(folder))
     model.eval().requires_grad_(requires_grad=False)
     assert_rope_theta(model, model.config.rope_parameters["rope_theta"])
     model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

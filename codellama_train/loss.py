@@ -21,42 +21,60 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     """Linear layer and cross-entropy in one, with the gradient computed in the forward pass."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, rows: Tensor | None, row_ids: Tensor | None
+    ) -> Tensor:
         """Give the loss in nats of each token.
 
-        hidden: (tokens, hidden size); weight: (vocabulary, hidden size); labels: (tokens,), all predicted.
+        hidden: (tokens, hidden size); weight: (vocabulary, hidden size); labels: (tokens,), all predicted;
+        rows: (ids, hidden size), which stand for the weight's rows of row_ids: (ids,), None for none.
         Backward accepts one common factor for all tokens, as a sum or a mean over them has.
         """
         losses = torch.empty(len(labels), dtype=torch.float32, device=hidden.device)
         hidden_gradient = torch.empty_like(hidden)
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        rows_gradient = None if rows is None else torch.zeros_like(rows, dtype=torch.float32)
         for start in range(0, len(labels), CHUNK_TOKENS):
             chunk = slice(start, start + CHUNK_TOKENS)
-            logits = functional.linear(hidden[chunk], weight).float()
+            logits = whole_logits(hidden[chunk], weight, rows, row_ids).float()
             logits -= logits.amax(dim=-1, keepdim=True)
-            rows = torch.arange(len(logits), device=logits.device)
-            target = logits[rows, labels[chunk]]
+            tokens = torch.arange(len(logits), device=logits.device)
+            target = logits[tokens, labels[chunk]]
             # One exponential serves both the loss and the gradient, which is softmax minus one at the label.
             exponentials = logits.exp_()
             sums = exponentials.sum(dim=-1)
             losses[chunk] = sums.log() - target
             gradient = exponentials.div_(sums[:, None])
-            gradient[rows, labels[chunk]] -= 1
+            gradient[tokens, labels[chunk]] -= 1
             gradient = gradient.to(weight.dtype)
-            hidden_gradient[chunk] = gradient @ weight
+            if rows is not None and rows_gradient is not None:
+                of_rows = gradient[:, row_ids]
+                gradient[:, row_ids] = 0
+                rows_gradient += of_rows.T @ hidden[chunk]
+                hidden_gradient[chunk] = torch.addmm(of_rows @ rows, gradient, weight)
+            else:
+                hidden_gradient[chunk] = gradient @ weight
             if weight_gradient is not None:
                 weight_gradient += gradient.T @ hidden[chunk]
-        ctx.save_for_backward(hidden_gradient, weight_gradient)
+        ctx.save_for_backward(hidden_gradient, weight_gradient, rows_gradient)
         ctx.weight_dtype = weight.dtype
         return losses
 
     @staticmethod
-    def backward(ctx: Any, *factors: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, *factors: Tensor) -> tuple[Tensor, Tensor | None, None, Tensor | None, None]:
         """Scale the kept gradients by the factor that every token's loss arrives with."""
-        hidden_gradient, weight_gradient = ctx.saved_tensors
+        hidden_gradient, *others = ctx.saved_tensors
         factor = factors[0][0] if len(factors[0]) else factors[0].new_ones(())
-        scaled_weight = None if weight_gradient is None else (weight_gradient * factor).to(ctx.weight_dtype)
-        return hidden_gradient * factor.to(hidden_gradient.dtype), scaled_weight, None
+        weight, rows = (None if each is None else (each * factor).to(ctx.weight_dtype) for each in others)
+        return hidden_gradient * factor.to(hidden_gradient.dtype), weight, None, rows, None
+
+
+def whole_logits(hidden: Tensor, weight: Tensor, rows: Tensor | None, row_ids: Tensor | None) -> Tensor:
+    """Give logits, where `rows` stand for the weight's rows of `row_ids`."""
+    logits = functional.linear(hidden, weight)
+    if rows is None or row_ids is None:
+        return logits
+    return logits.index_copy(-1, row_ids, functional.linear(hidden, rows))
 
 
 class LossHead(nn.Module):
@@ -68,6 +86,13 @@ class LossHead(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight = linear.weight
+        self.rows: nn.Parameter | None = None
+        self.row_ids: Tensor | None
+        self.register_buffer("row_ids", None, persistent=False)
+
+    def train_rows(self, rows: nn.Parameter, row_ids: Tensor) -> None:
+        """Let `rows` stand for the weight's rows of `row_ids` from now on."""
+        self.rows, self.row_ids = rows, row_ids
 
     def forward(self, hidden: Tensor, labels: Tensor | None = None) -> Tensor:
         """Give logits (batch, sequence, vocabulary), or with labels (batch, sequence) each token's loss in nats.
@@ -75,10 +100,10 @@ class LossHead(nn.Module):
         Tokens whose label is IGNORED have loss zero.
         """
         if labels is None:
-            return functional.linear(hidden, self.weight)
+            return whole_logits(hidden, self.weight, self.rows, self.row_ids)
         predicted = labels != IGNORED
         chunked: Any = ChunkedCrossEntropy.apply
-        losses = chunked(hidden[predicted], self.weight, labels[predicted])
+        losses = chunked(hidden[predicted], self.weight, labels[predicted], self.rows, self.row_ids)
         return torch.zeros_like(labels, dtype=torch.float32).masked_scatter(predicted, losses)
 
 

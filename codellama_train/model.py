@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from codellama_train.tokens.byte_level_file import TOKENIZER_FILE, TokenizerFile
 from codellama_train.tokens.open_tokenizer import open_tokenizer
 from codellama_train.tokens.tokenizer import Tokenizer
 
+logger = logging.getLogger(__name__)
 disable_progress_bar()
 
 FIXED_SCALINGS = ("linear", "llama3")  # DeepSeek-Coder's and Llama 3.1's; others depend on the sequence
@@ -71,6 +73,9 @@ def _load(recipe: TrainingRecipe, origin: Path) -> LlamaForCausalLM:
         )
     require_rotary_scaling(config, origin)
     require_reach(config, recipe.model, sequence_length=recipe.data.sequence_length)
+    theta = config.rope_parameters["rope_theta"]
+    if theta != recipe.model.rope_theta:
+        logger.warning("model.rope_theta=%g replaces the base's %g", recipe.model.rope_theta, theta)
     config.rope_parameters = {**config.rope_parameters, "rope_theta": recipe.model.rope_theta}
     config.max_position_embeddings = max(config.max_position_embeddings, recipe.data.sequence_length)
     config.use_cache = False
@@ -112,13 +117,27 @@ def add_rows(model: LlamaForCausalLM, tokenizer: Tokenizer, *, used_rows: int | 
     old, size = model.get_input_embeddings().weight.shape[0], tokenizer.vocabulary_size
     require_matching_rows("the base", rows=old, vocabulary_size=size)
     used = old if used_rows is None else min(used_rows, old)
-    new_ids = {*range(used, num_ids(tokenizer)), *range(old, size)}
     if old < size:
         model.resize_token_embeddings(size, mean_resizing=False)
     embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
     with torch.no_grad():
         for weight in {id(layer.weight): layer.weight for layer in embeddings}.values():
-            weight[sorted(new_ids)] = weight[:used].mean(dim=0)
+            weight[new_ids(tokenizer, rows=old, used_rows=used_rows)] = weight[:used].mean(dim=0)
+
+
+def new_ids(tokenizer: Tokenizer, *, rows: int, used_rows: int | None) -> list[int]:
+    """List the ids whose rows a base of so many rows, so many of them used, does not have or has never trained."""
+    used = rows if used_rows is None else min(used_rows, rows)
+    return sorted({*range(used, num_ids(tokenizer)), *range(rows, tokenizer.vocabulary_size)})
+
+
+def ids_new_to_the_base(model: Model, tokenizer: Tokenizer) -> list[int]:
+    """List the ids whose rows `build_model` made; none where the model starts from random weights altogether."""
+    if model.init_from is None:
+        return []
+    origin = fetch_origin(model.init_from)
+    rows = AutoConfig.from_pretrained(origin).vocab_size
+    return new_ids(tokenizer, rows=rows, used_rows=named_ids(origin))
 
 
 def require_matching_rows(what: str, *, rows: int, vocabulary_size: int) -> None:
@@ -128,16 +147,6 @@ def require_matching_rows(what: str, *, rows: int, vocabulary_size: int) -> None
         raise UserError(
             f"{what} has {rows:,} embedding rows, but its tokenizer {vocabulary_size:,} ids; more than {most:,} apart, "
             "they do not belong together: name the tokenizer that came with the model"
-        )
-
-
-def require_rows(what: str, *, rows: int, tokenizer: Tokenizer) -> None:
-    """Refuse a model that lacks rows for some ids, or whose tokenizer is another's."""
-    require_matching_rows(what, rows=rows, vocabulary_size=tokenizer.vocabulary_size)
-    if rows < num_ids(tokenizer):
-        raise UserError(
-            f"{what} has {rows:,} embedding rows, but {num_ids(tokenizer):,} ids with the infilling tokens; "
-            "training or exporting it with a recipe adds the missing rows"
         )
 
 
@@ -181,9 +190,8 @@ def restore_rotary_precision(model: nn.Module, config: Any) -> None:
     pair below one would then be wrong by tens of radians.
     """
     for module in rotary_modules(model):
-        device = module.inv_freq.device
-        module.inv_freq = expected_frequencies(config).to(device)
-        module.original_inv_freq = expected_frequencies(config).to(device)
+        fresh = type(module)(config).inv_freq.to(module.inv_freq.device)  # to the bit what transformers will load
+        module.inv_freq, module.original_inv_freq = fresh, fresh.clone()
 
 
 def assert_rope_theta(model: nn.Module, theta: float) -> None:

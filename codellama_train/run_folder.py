@@ -77,16 +77,18 @@ def _learned(table: dict[str, Any]) -> dict[str, Any]:
     return {key: moved(value) for key, value in table.items() if key not in ("machine", "runs")}
 
 
-def first_difference(stored: Any, asked: Any, path: str = "") -> str | None:
+def first_difference(
+    stored: Any, asked: Any, path: str = "", *, stored_is: str = "there", asked_is: str = "here"
+) -> str | None:
     """Name the first key that two nested tables do not agree on, with both values; None if they agree."""
     if isinstance(stored, dict) and isinstance(asked, dict):
         for key in [*stored, *(key for key in asked if key not in stored)]:
             name = f"{path}.{key}" if path else key
-            difference = first_difference(stored.get(key), asked.get(key), name)
+            difference = first_difference(stored.get(key), asked.get(key), name, stored_is=stored_is, asked_is=asked_is)
             if difference is not None:
                 return difference
         return None
-    return None if stored == asked else f"{path} is {_shorten(stored)} there and {_shorten(asked)} here"
+    return None if stored == asked else f"{path} is {_shorten(stored)} {stored_is} and {_shorten(asked)} {asked_is}"
 
 
 def _shorten(value: Any) -> str:

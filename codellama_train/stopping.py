@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 
 
 class StopRequest:
-    """Remembers that this process was asked to stop; all processes then agree at the next step."""
+    """Remembers that this process was asked to stop; all processes then agree at the next micro-step."""
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / STOP_FILE

@@ -12,13 +12,15 @@ from typing import Any
 import torch
 
 from codellama_train import checkpoint
+from codellama_train.agreement import require_agreement
 from codellama_train.distributed import gathered, start_processes, summed
 from codellama_train.engine import micro_steps, set_learning_rate, start_engine
 from codellama_train.export import export_run
-from codellama_train.lora import add_adapters
+from codellama_train.lora import adapted
 from codellama_train.loss import TrainingModel
 from codellama_train.metrics import LossSums, MetricsLog, peak_memory_bytes
 from codellama_train.model import assert_rope_theta, build_model, load_tokenizer
+from codellama_train.not_finite import gradient_failure, loss_failure
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import claim, describe_software, lock
 from codellama_train.schedule import learning_rate
@@ -26,6 +28,7 @@ from codellama_train.stopping import StopRequest
 from codellama_train.tokens.batches import LaneBatches, StepBatch, open_mixture
 from codellama_train.tokens.lane_state import LaneState
 from codellama_train.tokens.lanes import summarise
+from codellama_train.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +51,13 @@ class Run:
         self.processes = start_processes()
         if not self.processes.is_first:
             logging.getLogger().setLevel(logging.ERROR)
+        require_agreement(recipe)
         self.tokenizer = load_tokenizer(recipe.model)
         self.mixture = open_mixture(recipe, self.tokenizer)
         model = build_model(recipe, self.tokenizer)
         if recipe.machine.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-        trained = model if recipe.lora is None else add_adapters(model, recipe.lora, seed=recipe.data.seed)
+        trained = adapted(model, recipe, self.tokenizer)
         trained.train()  # a loaded model is in evaluation mode, in which activation checkpointing does nothing
         if self.processes.is_first:
             self.lock = lock(recipe.run_dir)
@@ -77,6 +81,8 @@ class Run:
             )
         self.log = MetricsLog(recipe, resumed_step=self.step) if self.processes.is_first else None
         self.stop = StopRequest(recipe.run_dir)
+        num_micro_steps = micro_steps(recipe, self.processes.num_ranks)
+        self.watchdog = Watchdog(recipe.run_dir, rank=self.processes.rank, num_ignored=num_micro_steps)
 
     def _describe_launch(self) -> dict[str, Any]:
         return {
@@ -95,14 +101,16 @@ def train(recipe: TrainingRecipe) -> None:
         batch = run.batches.next_step()
         run.window.waited_seconds += time.monotonic() - started
         counts = summed(torch.tensor([batch.num_predicted, int(run.stop.is_made())], device=run.processes.device))
-        if counts[1]:
+        sums = None if counts[1] else accumulate_gradients(run, batch, predicted_tokens=int(counts[0]))
+        if sums is None:
             finish_early(run, lanes)
             return
-        sums = accumulate_gradients(run, batch, predicted_tokens=int(counts[0]))
         run.window.sums.values += sums.values
         run.step += 1
         set_learning_rate(run.engine, learning_rate(run.step, recipe.optimizer, steps=recipe.steps))
         run.engine.step()
+        if not run.engine.was_step_applied():  # DeepSpeed passes over, silently, what it cannot clip
+            raise gradient_failure(run.step)
         lanes = batch.states
         run.window.steps += 1
         if run.step % recipe.machine.log_every_steps == 0 or run.step == recipe.steps:
@@ -118,18 +126,22 @@ def new_sums(run: Run) -> LossSums:
     return LossSums(len(run.recipe.data.sources), run.processes.device)
 
 
-def accumulate_gradients(run: Run, batch: StepBatch, *, predicted_tokens: int) -> LossSums:
+def accumulate_gradients(run: Run, batch: StepBatch, *, predicted_tokens: int) -> LossSums | None:
     """Run forward and backward over this process's rows of a step, and give the losses of all processes.
+
+    None where the processes were asked to stop meanwhile; a checkpoint holds nothing of the gradients until then.
 
     The gradient is that of the loss summed over the step's predicted tokens divided by their number on all devices, so
     short answers and padded rows weigh what they should. All but the update happens here; the caller makes that.
     """
     rows = run.recipe.machine.sequences_per_device
     last = micro_steps(run.recipe, run.processes.num_ranks) - 1
-    sums = new_sums(run)
+    sums, step_losses = new_sums(run), []
     # DeepSpeed averages over processes; this factor turns its average into a sum.
     scale = run.processes.num_ranks / predicted_tokens
     for micro_step in range(last + 1):
+        if micro_step and summed(torch.tensor([int(run.stop.is_made())], device=run.processes.device)):
+            return None
         part = slice(micro_step * rows, (micro_step + 1) * rows)
         input_ids, labels, source, infilled, positions = (
             torch.from_numpy(array[part]).to(run.processes.device)
@@ -138,11 +150,14 @@ def accumulate_gradients(run: Run, batch: StepBatch, *, predicted_tokens: int) -
         loss, losses = run.engine(input_ids, labels, positions if run.recipe.data.document_mask else None)
         run.engine.backward(loss * scale, scale_wrt_gas=False)
         sums.add(losses, labels, source=source, infilled=infilled)
+        step_losses.append(losses)
         if micro_step < last:
             run.engine.step()
+        run.watchdog.beat()
     summed(sums.values)
     if not math.isfinite(sums.total_loss()):
-        raise RuntimeError(f"the loss of step {run.step + 1:,} is not finite; the weights before it are untouched")
+        losses = torch.cat(step_losses)
+        raise loss_failure(run.step + 1, batch, losses, sources=run.mixture.sources, processes=run.processes)
     return sums
 
 
@@ -172,11 +187,13 @@ def write_metrics(run: Run, batch: StepBatch) -> None:
 def save(run: Run, lanes: Sequence[LaneState]) -> None:
     """Write a checkpoint of the last update."""
     position = checkpoint.Position(step=run.step, lanes=lanes, unlogged_sums=run.window.sums.values.tolist())
-    checkpoint.save(run.recipe, run.engine, position=position, processes=run.processes)
+    with run.watchdog.suspended():
+        checkpoint.save(run.recipe, run.engine, position=position, processes=run.processes)
 
 
 def finish_early(run: Run, lanes: Sequence[LaneState]) -> None:
     """Obey a request to stop: save the last update and leave; the same command continues."""
+    run.watchdog.stop()
     save(run, lanes)
     if run.processes.is_first:
         run.stop.settle()
@@ -185,6 +202,7 @@ def finish_early(run: Run, lanes: Sequence[LaneState]) -> None:
 
 def finish(run: Run) -> None:
     """Write the finished model."""
+    run.watchdog.stop()
     export_run(run.recipe, run.engine, tokenizer=run.tokenizer, processes=run.processes)
     if run.log is not None:
         run.log.finish()

@@ -40,7 +40,9 @@ def main(arguments: Sequence[str]) -> None:
         (target, evaluate(recipe, target))
         for target in with_progress(found, "evaluation", total=len(found), unit="models")
     ]
-    print_losses([(target.scores.name, each) for target, each in scores])
+    named = [(target.scores.name, each) for target, each in scores]
+    print_losses(named)
+    print_infilling(named)
 
 
 def print_losses(scores: list[tuple[str, dict[str, Any]]]) -> None:
@@ -54,6 +56,17 @@ def print_losses(scores: list[tuple[str, dict[str, Any]]]) -> None:
 def _loss(scores: dict[str, Any], source: str) -> str:
     measured = scores.get("loss", {}).get(source)
     return f"{measured['nats_per_token']['value']:.3f}" if measured else "-"
+
+
+def print_infilling(scores: list[tuple[str, dict[str, Any]]]) -> None:
+    """Print nats per byte of the true middle of a line by model and by what is given."""
+    measured = [
+        (name, each["infilling"]["single_line"]["nats_per_byte"]) for name, each in scores if each.get("infilling")
+    ]
+    if measured:
+        given = list(measured[0][1])
+        rows = [[name, *(f"{values[key]['value']:.3f}" for key in given)] for name, values in measured]
+        print_table("the middle of a held-out line, nats per byte", ["model", *given], rows)
 
 
 if __name__ == "__main__":

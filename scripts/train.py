@@ -11,6 +11,7 @@ from codellama_train.console import run_program
 from codellama_train.plan import print_plan
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.rendezvous import require_free_port
 from codellama_train.run_folder import examine
 
 
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str]) -> None:
         if os.environ.get("RANK", "0") == "0":
             print(f"{recipe.name} is complete: {recipe.run_dir / 'final'}")
         return
+    require_free_port()
     limit_threads()
     from codellama_train.train import train  # imports torch, which reads the number of threads
 

@@ -127,11 +127,17 @@ class Optimizer(RecipeTable):
 
 
 class Lora(RecipeTable):
-    """Low-rank adapters on the named linear layers; every other weight stays as it is."""
+    """Low-rank adapters on the named linear layers; other weights stay as they are, but for rows of new tokens.
+
+    The adapters' product is scaled by alpha / rank, with rsLoRA by alpha / √rank; DoRA also trains the length of each
+    row of the adapted weights.
+    """
 
     rank: Positive
     alpha: Positive
     target_modules: Annotated[list[str], Field(min_length=1)]
+    use_rslora: bool = False
+    use_dora: bool = False
 
 
 class Wandb(RecipeTable):

@@ -187,13 +187,19 @@ def broken(path, model_path, damage):
         ("torn weights", "cannot be read"),
         ("other vocabulary", "do not belong together"),
         ("more layers", "lack model.layers.2"),
-        ("fewer rows", "has 432 embedding rows, but 436 ids with the infilling tokens"),
         ("no tokenizer", "has no tokenizer.model and no tokenizer.json"),
     ],
 )
 def test_folders_that_hold_no_such_model_are_refused(tmp_path, model_path, damage, message):
     with pytest.raises(UserError, match=message):
         load_model(broken(tmp_path / "model", model_path, damage), device="cpu")
+
+
+def test_a_base_without_rows_for_the_infilling_tokens_gets_their_means(tmp_path, model_path, caplog):
+    folder = broken(tmp_path / "model", model_path, "fewer rows")
+    rows = load_model(folder, device="cpu").model.get_input_embeddings().weight
+    assert "has no rows for the infilling tokens yet" in caplog.text
+    torch.testing.assert_close(rows[432:], rows[:432].mean(dim=0).expand(len(rows) - 432, -1))
 
 
 def test_an_unfinished_run_is_named_as_such(tmp_path):

@@ -150,7 +150,7 @@ def test_a_cast_ruins_the_frequencies_and_restoring_mends_them():
     assert_rope_theta(model, 1e6)
 
 
-def test_a_raised_base_reaches_the_loaded_model(model_path, project):
+def test_a_raised_base_reaches_the_loaded_model(model_path, project, caplog):
     overrides = [
         f"model.init_from={model_path}",
         "model.rope_theta=1_000_000.0",
@@ -162,6 +162,7 @@ def test_a_raised_base_reaches_the_loaded_model(model_path, project):
     recipe = load(TrainingRecipe, project / "recipes/7b/code.toml", overrides)
     model = build_model(recipe, load_tokenizer(recipe.model))
     assert_rope_theta(model, 1e6)
+    assert "model.rope_theta=1e+06 replaces the base's 10000" in caplog.text
     assert model.config.max_position_embeddings == 256
     before = LlamaForCausalLM.from_pretrained(model_path)
     torch.testing.assert_close(model.model.layers[0].mlp.up_proj.weight, before.model.layers[0].mlp.up_proj.weight)
@@ -177,8 +178,9 @@ def test_adapters_start_the_same_in_every_launch():
 
 
 def test_adapters_for_layers_that_are_not_there_are_refused():
-    with pytest.raises(UserError, match=r"lora\.target_modules names 'c_attn'"):
-        add_adapters(small_model(), Lora(rank=4, alpha=8, target_modules=["c_attn"]), seed=1)
+    for name in ("c_attn", "embed_tokens"):
+        with pytest.raises(UserError, match=rf"lora\.target_modules names '{name}'.*it has down_proj, gate_proj"):
+            add_adapters(small_model(), Lora(rank=4, alpha=8, target_modules=[name]), seed=1)
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path, tokenizer, project):

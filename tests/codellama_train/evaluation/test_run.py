@@ -139,7 +139,7 @@ def test_shipped_recipe_loads_and_points_at_the_families_data(project):
 
 def test_evaluate_py_scores_several_models_in_one_process(project, tmp_path, recipe, run_folder, model_path):
     path = tmp_path / "evaluation.toml"
-    path.write_text(as_toml(recipe.model_copy(update={"samples": None, "key_retrieval": None, "infilling": None})))
+    path.write_text(as_toml(recipe.model_copy(update={"samples": None, "key_retrieval": None})))
     arguments = [path, run_folder, model_path, "--output", tmp_path / "out", "loss.documents.code=4"]
     command = [sys.executable, str(project / "scripts/evaluate.py"), *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -149,6 +149,8 @@ def test_evaluate_py_scores_several_models_in_one_process(project, tmp_path, rec
     assert scores[0]["loss"]["code"]["documents"] == 4
     assert set(scores[0]) >= {"loss", "positions"}
     assert f"{scores[0]['loss']['code']['nats_per_token']['value']:.3f}" in result.stdout
+    for each in scores[0]["infilling"]["single_line"]["nats_per_byte"].values():
+        assert f"{each['value']:.3f}" in result.stdout
 
 
 @pytest.mark.parametrize(

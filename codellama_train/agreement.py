@@ -1,0 +1,46 @@
+"""Refuse to train together what is not the same; code, libraries, recipe and data are compared before all else."""
+
+from __future__ import annotations
+
+import socket
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from codellama_train import artifacts
+from codellama_train.console import UserError
+from codellama_train.distributed import gathered
+from codellama_train.recipe.loading import as_toml
+from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.run_folder import describe_software, first_difference, origins
+
+
+def require_agreement(recipe: TrainingRecipe) -> None:
+    """Compare what every process was started with; a difference is refused, naming it and the rank."""
+    launches = gathered({"host": socket.gethostname(), "started": describe_start(recipe)})
+    first = launches[0]
+    for rank, other in enumerate(launches):
+        names = {"stored_is": f"on rank 0 ({first['host']})", "asked_is": f"on rank {rank} ({other['host']})"}
+        difference = first_difference(first["started"], other["started"], **names)
+        if difference is not None:
+            raise UserError(
+                f"the processes do not agree: {difference}; give every machine the same code, command and data"
+            )
+
+
+def describe_start(recipe: TrainingRecipe) -> dict[str, Any]:
+    """Say what this process was started with; shards and a base of ours stand for themselves by their manifests."""
+    return {
+        "software": describe_software(),
+        "code": source_fingerprint(),
+        "recipe": tomllib.loads(as_toml(recipe)),
+        "origin": origins(recipe),
+    }
+
+
+def source_fingerprint() -> str:
+    """Hash the package's source files, which may differ where a commit's name does not say so."""
+    folder = Path(__file__).resolve().parent
+    return artifacts.fingerprint(
+        {str(path.relative_to(folder)): artifacts.sha256_of(path) for path in folder.rglob("*.py")}
+    )
