@@ -79,7 +79,8 @@ def _write(
 ) -> str | None:
     """Fill the folder of a checkpoint; where that fails in any process, tell all of them why."""
     with collected_failures(engine) as own_failures:
-        engine.save_checkpoint(str(partial), tag=ENGINE, save_latest=False)
+        # What is frozen is the base's, which a run starts from anyway.
+        engine.save_checkpoint(str(partial), tag=ENGINE, save_latest=False, exclude_frozen_parameters=True)
     everywhere = gathered((own_failures, list(position.lanes)))
     failures = [f"rank {rank}: {text}" for rank, (texts, _) in enumerate(everywhere) for text in texts]
     states = [state for _, lanes in everywhere for state in lanes]
@@ -100,7 +101,9 @@ def load_newest(recipe: TrainingRecipe, engine: Any, processes: Processes) -> Po
     manifest = artifacts.read_json(path / artifacts.MANIFEST)
     saved, asked = manifest["layout"], layout(recipe, processes)
     if saved == asked:
-        loaded, _ = engine.load_checkpoint(str(path), tag=ENGINE, load_lr_scheduler_states=False)
+        loaded, _ = engine.load_checkpoint(
+            str(path), tag=ENGINE, load_module_strict=recipe.lora is None, load_lr_scheduler_states=False
+        )
         assert loaded, f"DeepSpeed did not load {path}"
     else:
         logger.info("%s was saved with %s; bringing it to %s", path, _describe(saved), _describe(asked))

@@ -38,10 +38,19 @@ def run_program(main: Callable[[Sequence[str]], None]) -> None:
     except (UserError, CorruptArtifact, RunFailure) as error:
         if os.environ.get("RANK", "0") == "0":  # of processes that train together, one speaks
             sys.stderr.write(f"error: {error}\n")
-        sys.exit(RUN_FAILURE if isinstance(error, RunFailure) else USER_ERROR)
+        leave(RUN_FAILURE if isinstance(error, RunFailure) else USER_ERROR)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+
+
+def leave(exit_code: int) -> None:
+    """End the program; one of several processes at once, since tearing down what they share may abort it instead."""
+    if "RANK" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)
 
 
 def log_to_standard_error() -> None:

@@ -53,6 +53,7 @@ class Run:
             logging.getLogger().setLevel(logging.ERROR)
         require_agreement(recipe)
         self.tokenizer = load_tokenizer(recipe.model)
+        self.tokenizer.for_transformers()  # refuses now, not after training, what cannot be exported
         self.mixture = open_mixture(recipe, self.tokenizer)
         model = build_model(recipe, self.tokenizer)
         if recipe.machine.activation_checkpointing:

@@ -97,10 +97,10 @@ def open_mixture(recipe: TrainingRecipe, tokenizer: Tokenizer) -> Mixture:
             "data.infilling needs a tokenizer that keeps every space, but this one joins or drops spaces, so the parts "
             "of a document would not fit together; remove [data.infilling] or start from another base"
         )
-    sources = [open_source(name, data, tokenizer) for name in data.sources]
-    format_of_mixture({source.name: source.shards.manifest for source in sources})  # refuses two dialogue formats
+    shards = {name: ShardSet(source.shards) for name, source in data.sources.items()}
+    format_of_mixture({name: each.manifest for name, each in shards.items()})  # refuses two dialogue formats
     return Mixture(
-        sources,
+        [as_source(name, data, each, tokenizer) for name, each in shards.items()],
         tokenizer=with_fast_encoder(tokenizer) if data.infilling else tokenizer,
         sequence_length=data.sequence_length,
         num_lanes=recipe.sequences_per_step,
@@ -110,10 +110,9 @@ def open_mixture(recipe: TrainingRecipe, tokenizer: Tokenizer) -> Mixture:
     )
 
 
-def open_source(name: str, data: Data, tokenizer: Tokenizer) -> MixtureSource:
-    """Open the shards of one source; refuses what its recipe cannot use."""
+def as_source(name: str, data: Data, shards: ShardSet, tokenizer: Tokenizer) -> MixtureSource:
+    """Give shards as a source of the mixture; refuses what its recipe cannot use."""
     source = data.sources[name]
-    shards = ShardSet(source.shards)
     shards.require_tokenizer(tokenizer.fingerprint, tokenizer.vocabulary_size)
     if shards.kind == "dialogues" and data.best_fit is not None:
         raise UserError(

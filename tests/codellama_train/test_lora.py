@@ -284,6 +284,10 @@ def test_a_killed_run_resumes_to_the_same_adapter(stage, training_data, tokenize
     train(whole, overrides)
     run_dir = tmp_path / "killed/runs/adapters"
     kill_when(start_training(killed, overrides), (run_dir / "checkpoints/step-000004").is_dir)
+    for path in run_dir.glob("checkpoints/step-*/engine/*model_states.pt"):
+        stored = torch.load(path, weights_only=False)["module"]
+        assert stored
+        assert all("lora_" in name or name.endswith(".rows") for name in stored), "the frozen base is not stored"
     exported = tmp_path / "step-4"
     command = [sys.executable, "scripts/export.py", str(killed), str(exported), *overrides]
     subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)

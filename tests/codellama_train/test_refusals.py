@@ -14,6 +14,7 @@ from codellama_train.console import UserError
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import claim, examine, lock
+from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer, parse_model
 
 
 @pytest.fixture
@@ -129,3 +130,13 @@ def test_machine_settings_may_change(recipe):
     claim(changed, launch={})
     assert "zero_stage = 3" in (changed.run_dir / "recipe.toml").read_text()
     assert len(artifacts.read_json(changed.run_dir / "source.json")["launches"]) == 2
+
+
+def test_a_tokenizer_that_cannot_be_exported_is_refused_before_training(project, recipe, tmp_path, training_data):
+    model = parse_model((training_data / "tokenizer/tokenizer.model").read_bytes())
+    model.normalizer_spec.add_dummy_prefix = False
+    tokenizer = SentencePieceTokenizer(model.SerializeToString())
+    tokenizer.save(tmp_path / "tokenizer")
+    message = refusal(project, recipe, f"model.tokenizer={tmp_path}/tokenizer")
+    assert "only a SentencePiece model of Llama's kind can be exported" in message
+    assert not (tmp_path / "runs").exists()
