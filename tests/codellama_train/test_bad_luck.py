@@ -242,6 +242,7 @@ train(load(TrainingRecipe, Path(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 def test_where_one_process_hangs_all_of_them_say_where_they_stand(recipe, tmp_path):
     exit_codes, outputs = train_apart(recipe, [], [], program=("-c", HANGS_ON_RANK_1))
     assert exit_codes == [1, 1], outputs

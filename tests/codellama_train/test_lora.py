@@ -274,7 +274,7 @@ def check_in_plain_peft(base: Path, final: Path) -> None:
     assert float((logits - expected).norm() / expected.norm()) < 0.02
 
 
-@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize("stage", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_run_resumes_to_the_same_adapter(stage, training_data, tokenizer, tmp_path):
     base = write_base(tmp_path / "base", tokenizer, tied=False, stage=stage)
     whole, killed = (
