@@ -79,11 +79,6 @@ class SentencePieceTokenizer:
         ids: list[int] = self._plain.encode(text)
         return ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode many texts at once; the same ids as `encode` for each."""
-        batch: list[list[int]] = self._plain.encode(list(texts))
-        return batch
-
     def encode_infilling(self, text: str) -> list[int]:
         """Encode a middle or a suffix: without the implicit leading space (section 2.3)."""
         ids: list[int] = self._bare.encode(text)
