@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from codellama_train.recipe.loading import RecipeTable
+from codellama_train.recipe.loading import Positive, RecipeTable
 from codellama_train.tokens.dialogue_format import DialogueFormat
 
-Positive = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Cut = Literal["files", "functions", "dialogues"]
 

@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from codellama_train.recipe.loading import RecipeTable
+from codellama_train.recipe.loading import Positive, RecipeTable
 
 # The ways in which the loss by position is measured.
 AS_TRAINED, RAISED_THETA = "as_trained", "raised_theta"
 
-Positive = Annotated[int, Field(gt=0)]
 Names = Annotated[list[str], Field(min_length=1)]
 
 

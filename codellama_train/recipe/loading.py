@@ -6,13 +6,15 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codellama_train.console import UserError
 
 RUNS_PLACEHOLDER = "{runs}"
+
+Positive = Annotated[int, Field(gt=0)]
 
 
 class RecipeTable(BaseModel):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from codellama_train.console import UserError
-from codellama_train.recipe.loading import RecipeTable
+from codellama_train.recipe.loading import Positive, RecipeTable
+from codellama_train.recipe.machine import Machine
 
-Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 MOST_PADDED_ROWS = 0.10
@@ -138,25 +138,6 @@ class Lora(RecipeTable):
     target_modules: Annotated[list[str], Field(min_length=1)]
     use_rslora: bool = False
     use_dora: bool = False
-
-
-class Wandb(RecipeTable):
-    """Send metrics to Weights & Biases as well."""
-
-    project: str
-    mode: Literal["online", "offline"]
-
-
-class Machine(RecipeTable):
-    """How a recipe runs on the machine at hand; may change at any resume without changing what is learned."""
-
-    zero_stage: Literal[1, 2, 3]
-    sequences_per_device: Positive
-    activation_checkpointing: bool
-    log_every_steps: Positive
-    save_every_steps: Positive
-    keep_checkpoints: Positive
-    wandb: Wandb | None = None
 
 
 class TrainingRecipe(RecipeTable):
