@@ -81,6 +81,11 @@ def barrier() -> None:
     dist.barrier()
 
 
+def training_dtype(device: torch.device) -> torch.dtype:
+    """Give the precision that a device multiplies in: bfloat16 where it can, else float32."""
+    return torch.bfloat16 if supports_bfloat16(device) else torch.float32
+
+
 def supports_bfloat16(device: torch.device) -> bool:
     """Tell whether the device multiplies in bfloat16; elsewhere training runs in float32."""
     if device.type == "cuda":

@@ -7,10 +7,12 @@ from typing import Any
 import deepspeed
 import torch
 from torch import Tensor, nn
+from transformers import LlamaForCausalLM
 
-from codellama_train.distributed import Processes, supports_bfloat16
-from codellama_train.model import restore_rotary_precision
+from codellama_train.distributed import Processes, training_dtype
+from codellama_train.model import build_model, restore_rotary_precision
 from codellama_train.recipe.training import TrainingRecipe, sequences_per_rank
+from codellama_train.tokens.tokenizer import Tokenizer
 
 
 def micro_steps(recipe: TrainingRecipe, num_ranks: int) -> int:
@@ -42,8 +44,27 @@ def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict[str,
     ]
 
 
+def place_model(recipe: TrainingRecipe, tokenizer: Tokenizer, processes: Processes) -> LlamaForCausalLM:
+    """Build the model on this process's device in the precision it trains in; at ZeRO 3 keep only this process's share.
+
+    There a process holds at most one layer beyond its share, however large the base is.
+    """
+    dtype = training_dtype(processes.device)
+    settings = deepspeed_config(recipe, num_ranks=processes.num_ranks, bfloat16=dtype == torch.bfloat16)
+
+    def keep_share(module: nn.Module) -> None:
+        deepspeed.zero.Init(module=module, config_dict_or_path=settings, dtype=dtype)
+
+    after_each = keep_share if recipe.machine.zero_stage == 3 else None
+    return build_model(recipe, tokenizer, dtype=dtype, device=processes.device, after_each=after_each)
+
+
 def start_engine(model: nn.Module, config: Any, *, recipe: TrainingRecipe, processes: Processes) -> Any:
     """Hand the model to DeepSpeed; `config` is the Llama configuration, whose RoPE frequencies stay in float32."""
+    dtype = training_dtype(processes.device)
+    for parameter in model.parameters():  # peft makes adapters in float32; DeepSpeed leaves them so at ZeRO 3
+        if parameter.requires_grad and not hasattr(parameter, "ds_id"):
+            parameter.data = parameter.data.to(dtype)
     optimizer = torch.optim.AdamW(
         [group for group in parameter_groups(model, weight_decay=recipe.optimizer.weight_decay) if group["params"]],
         lr=recipe.optimizer.peak_learning_rate,
@@ -51,7 +72,7 @@ def start_engine(model: nn.Module, config: Any, *, recipe: TrainingRecipe, proce
         eps=recipe.optimizer.epsilon,
         fused=True,
     )
-    settings = deepspeed_config(recipe, num_ranks=processes.num_ranks, bfloat16=supports_bfloat16(processes.device))
+    settings = deepspeed_config(recipe, num_ranks=processes.num_ranks, bfloat16=dtype == torch.bfloat16)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     restore_rotary_precision(model, config)
     return engine

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from codellama_train import artifacts
 from codellama_train.checkpoint import ENGINE, newest_whole
@@ -18,13 +18,7 @@ from codellama_train.console import UserError
 from codellama_train.distributed import Processes, barrier
 from codellama_train.engine import consolidated_weights
 from codellama_train.lora import adapted, merged, save_adapter
-from codellama_train.model import (
-    assert_rope_theta,
-    build_model,
-    fetch_origin,
-    load_tokenizer,
-    restore_rotary_precision,
-)
+from codellama_train.model import CPU, assert_rope_theta, build_model, empty_model, fetch_origin, load_tokenizer
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import FINAL
 from codellama_train.tokens.dialogue_format import DialogueFormat, format_of_folder, format_of_mixture
@@ -32,6 +26,7 @@ from codellama_train.tokens.hugging_face import check_fast_tokenizer, write_fast
 from codellama_train.tokens.open_tokenizer import open_tokenizer
 from codellama_train.tokens.shards import ShardSet
 from codellama_train.tokens.tokenizer import Tokenizer
+from codellama_train.weights import HEAD, fill
 
 CAUSAL = "causal."  # where TrainingModel keeps the language model
 ADAPTER = "adapter"
@@ -57,40 +52,43 @@ def export_checkpoint(recipe: TrainingRecipe, path: Path) -> int:
     if newest is None:
         raise UserError(f"{recipe.run_dir} has no checkpoint; a finished run has its model at {recipe.run_dir / FINAL}")
     step: int = artifacts.read_json(newest / artifacts.MANIFEST)["step"]
-    weights = get_fp32_state_dict_from_zero_checkpoint(str(newest), tag=ENGINE, exclude_frozen_parameters=True)
+    weights = get_fp32_state_dict_from_zero_checkpoint(
+        str(newest), tag=ENGINE, exclude_frozen_parameters=True, lazy_mode=True
+    )
     with artifacts.new_folder(path) as folder:
         write_model_folder(folder, recipe, weights=weights, tokenizer=load_tokenizer(recipe.model))
         artifacts.write_manifest(folder, {"recipe": recipe.name, "steps": step})
     return step
 
 
-def write_model_folder(
-    folder: Path, recipe: TrainingRecipe, *, weights: dict[str, Tensor], tokenizer: Tokenizer
-) -> None:
+def write_model_folder(folder: Path, recipe: TrainingRecipe, *, weights: dict[str, Any], tokenizer: Tokenizer) -> None:
     """Write configuration, weights in bfloat16, tokenizer and, for LoRA, the adapter beside the merged model.
 
-    Weights that did not train are those that training started from, and not among `weights`.
+    `weights` are those that trained, tensors or what DeepSpeed stands for them; they are taken out as they are used, so
+    that memory never holds a second copy of the model. What did not train is as training started from it.
     """
-    model = build_model(recipe, tokenizer)
-    trained = adapted(model, recipe, tokenizer)
-    load_exactly(trained, {name.removeprefix(CAUSAL): weight for name, weight in weights.items()})
-    if recipe.lora is not None:
+    weights = {name.removeprefix(CAUSAL): weights.pop(name) for name in list(weights)}
+    if recipe.lora is None:
+        trained = filled_model(recipe, weights, tokenizer)
+    else:
+        trained = adapted(build_model(recipe, tokenizer, dtype=torch.bfloat16), recipe, tokenizer)
+        load_exactly(trained, {name: weights.pop(name).contiguous() for name in list(weights)})
         save_adapter(trained, folder / ADAPTER)
         trained = merged(trained)
-    trained = trained.to(torch.bfloat16)
-    restore_rotary_precision(trained, model.config)
-    dialogue_format = learned_format(recipe)
+    config, dialogue_format = trained.config, learned_format(recipe)
     set_end_tokens(trained, tokenizer, dialogue_format)
     trained.save_pretrained(folder)
-    write_config(folder, model.config)
+    expected = probe_logits(trained)
+    del trained  # before it is loaded again
+    write_config(folder, config)
     tokenizer.save(folder)
     write_fast_tokenizer(
         tokenizer,
         folder,
         dialogue_format=dialogue_format,
-        model_max_length=model.config.max_position_embeddings,
+        model_max_length=config.max_position_embeddings,
     )
-    check_model_folder(folder, trained, rope_theta=recipe.model.rope_theta)
+    check_model_folder(folder, expected, rope_theta=recipe.model.rope_theta)
     check_fast_tokenizer(tokenizer, folder)
     written = open_tokenizer(folder).fingerprint
     assert written == tokenizer.fingerprint, (written, tokenizer.fingerprint)
@@ -109,6 +107,16 @@ def set_end_tokens(model: Any, tokenizer: Tokenizer, dialogue_format: DialogueFo
     model.generation_config.eos_token_id = [tokenizer.eos_id, tokenizer.step_id] if has_steps else tokenizer.eos_id
 
 
+def filled_model(recipe: TrainingRecipe, weights: dict[str, Any], tokenizer: Tokenizer) -> LlamaForCausalLM:
+    """Give the recipe's model with the trained weights, which are taken out; there must be one for every parameter."""
+    model = empty_model(recipe, tokenizer)
+    if model.config.tie_word_embeddings:
+        weights.pop(f"{HEAD}.weight", None)  # stands for the embedding's once more
+    fill(model, lambda name, _: weights.pop(name).contiguous(), dtype=torch.bfloat16, device=CPU)
+    assert not weights, sorted(weights)[:5]
+    return model
+
+
 def load_exactly(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Load weights by name; every parameter that trains must be given, and nothing else."""
     expected = {name for name, weight in model.named_parameters(remove_duplicate=False) if weight.requires_grad}
@@ -125,10 +133,16 @@ def write_config(folder: Path, config: Any) -> None:
     artifacts.write_json(path, stored)
 
 
-@torch.inference_mode()
-def check_model_folder(folder: Path, model: Any, *, rope_theta: float) -> None:
-    """Load the folder with plain transformers and demand the live model's logits and RoPE base."""
+def check_model_folder(folder: Path, expected: Tensor, *, rope_theta: float) -> None:
+    """Load the folder with plain transformers and demand the RoPE base, and the logits that the written model gave."""
     reloaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     assert_rope_theta(reloaded, rope_theta)
+    torch.testing.assert_close(probe_logits(reloaded), expected, rtol=0, atol=0)
+
+
+@torch.inference_mode()
+def probe_logits(model: Any) -> Tensor:
+    """Give a model's logits for tokens drawn at random, the same ones for every model of a vocabulary."""
     probe = torch.randint(model.config.vocab_size, (1, PROBE_TOKENS), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(reloaded.eval()(probe).logits, model.eval()(probe).logits, rtol=0, atol=0)
+    logits: Tensor = model.eval()(probe).logits
+    return logits

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import LlamaForCausalLM
+from transformers.integrations import HfDeepSpeedConfig
 
 from codellama_train.console import UserError
 from codellama_train.model import ids_new_to_the_base
@@ -48,7 +50,12 @@ def add_adapters(model: LlamaForCausalLM, lora: Lora, *, seed: int) -> PeftModel
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(seed)
-    return get_peft_model(model, config)
+    is_cut_up = any(hasattr(parameter, "ds_id") for parameter in model.parameters())
+    # peft gathers weights that ZeRO 3 has cut up if transformers says that there are such, as it does while this lives.
+    flag = HfDeepSpeedConfig({"zero_optimization": {"stage": 3}}) if is_cut_up else None
+    adapted_model = get_peft_model(model, config)
+    del flag
+    return adapted_model
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
@@ -71,7 +78,14 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
 
 
 def merged(model: PeftModel) -> Any:
-    """Fold the adapters and the trained rows into the weights they belong to, and give the plain model."""
-    plain: Any = model.merge_and_unload()
+    """Fold the adapters, in float32, and the trained rows into the weights they belong to; gives the plain model."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            weight = module.get_base_layer().weight
+            dtype = weight.dtype
+            weight.data = weight.data.float()
+            module.merge()
+            weight.data = weight.data.to(dtype)
+    plain: Any = model.unload()
     fold_rows(plain)
     return plain

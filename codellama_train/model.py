@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from huggingface_hub import snapshot_download
 from pydantic import ValidationError
 from torch import Tensor, nn
-from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, GenerationConfig, LlamaConfig, LlamaForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.utils import GENERATION_CONFIG_NAME
 from transformers.utils.logging import disable_progress_bar
 
 from codellama_train.console import UserError
@@ -20,9 +22,13 @@ from codellama_train.recipe.training import Model, TrainingRecipe
 from codellama_train.tokens.byte_level_file import TOKENIZER_FILE, TokenizerFile
 from codellama_train.tokens.open_tokenizer import open_tokenizer
 from codellama_train.tokens.tokenizer import Tokenizer
+from codellama_train.weights import HEAD, ReadWeight, fill, random_weights, stored_weights, with_mean_rows
 
 logger = logging.getLogger(__name__)
 disable_progress_bar()
+
+CPU = torch.device("cpu")
+EMBEDDINGS = ("model.embed_tokens.weight", f"{HEAD}.weight")
 
 FIXED_SCALINGS = ("linear", "llama3")  # DeepSeek-Coder's and Llama 3.1's; others depend on the sequence
 
@@ -34,38 +40,57 @@ NEEDED_FILES = ["*.model", "*.json", "*.safetensors"]
 UNNEEDED_FILES = ["*/*", "consolidated*"]  # the same weights once more, in the authors' own layout
 
 
-def build_model(recipe: TrainingRecipe, tokenizer: Tokenizer) -> LlamaForCausalLM:
-    """Give the model that the recipe starts from, in float32, ready to train."""
-    if recipe.model.init_from is None:
-        model = _initialise(recipe, tokenizer)
-    else:
-        origin = fetch_origin(recipe.model.init_from)
-        model = _load(recipe, origin)
-        add_rows(model, tokenizer, used_rows=named_ids(origin))
-    model.config.bos_token_id, model.config.eos_token_id = tokenizer.bos_id, tokenizer.eos_id
-    model.config.pad_token_id = None
-    model.lm_head = LossHead(model.lm_head)
+def build_model(
+    recipe: TrainingRecipe,
+    tokenizer: Tokenizer,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device = CPU,
+    after_each: Callable[[nn.Module], object] | None = None,
+) -> LlamaForCausalLM:
+    """Give the model that the recipe starts from, ready to train.
+
+    Each module that has its values is handed to `after_each` before the next one gets them.
+    """
+    model = empty_model(recipe, tokenizer)
+    fill(model, starting_weights(recipe, model, tokenizer), dtype=dtype, device=device, after_each=after_each)
+    model.to(device)  # what is no parameter
     assert_rope_theta(model, recipe.model.rope_theta)
     return model
 
 
-def _initialise(recipe: TrainingRecipe, tokenizer: Tokenizer) -> LlamaForCausalLM:
+def empty_model(recipe: TrainingRecipe, tokenizer: Tokenizer) -> LlamaForCausalLM:
+    """Give the recipe's model without storage for its parameters, with a row for every id of its tokenizer."""
+    origin = recipe.model.init_from and fetch_origin(recipe.model.init_from)
+    config = _config_of_base(recipe, origin) if origin else _config_of_architecture(recipe)
+    if origin:
+        require_matching_rows("the base", rows=config.vocab_size, vocabulary_size=tokenizer.vocabulary_size)
+    config.vocab_size = max(config.vocab_size if origin else 0, tokenizer.vocabulary_size)
+    config.bos_token_id, config.eos_token_id, config.pad_token_id = tokenizer.bos_id, tokenizer.eos_id, None
+    config.use_cache = False
+    config._attn_implementation = "sdpa"
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    model.model.rotary_emb = type(model.model.rotary_emb)(config)
+    model.lm_head = LossHead(model.lm_head)
+    if origin and (origin / GENERATION_CONFIG_NAME).is_file():
+        model.generation_config = GenerationConfig.from_pretrained(origin)
+    return model
+
+
+def _config_of_architecture(recipe: TrainingRecipe) -> LlamaConfig:
     architecture = recipe.model.architecture
     assert architecture is not None, "a recipe has init_from or an architecture"
-    config = LlamaConfig(
+    return LlamaConfig(
         **architecture.model_dump(),
-        vocab_size=tokenizer.vocabulary_size,
         max_position_embeddings=recipe.data.sequence_length,
         rms_norm_eps=1e-5,  # Llama 2
         rope_parameters={"rope_type": "default", "rope_theta": recipe.model.rope_theta},
         tie_word_embeddings=False,
-        attn_implementation="sdpa",
     )
-    torch.manual_seed(recipe.data.seed)
-    return LlamaForCausalLM(config)
 
 
-def _load(recipe: TrainingRecipe, origin: Path) -> LlamaForCausalLM:
+def _config_of_base(recipe: TrainingRecipe, origin: Path) -> Any:
     config = AutoConfig.from_pretrained(origin)
     if config.model_type != "llama":
         raise UserError(
@@ -78,8 +103,26 @@ def _load(recipe: TrainingRecipe, origin: Path) -> LlamaForCausalLM:
         logger.warning("model.rope_theta=%g replaces the base's %g", recipe.model.rope_theta, theta)
     config.rope_parameters = {**config.rope_parameters, "rope_theta": recipe.model.rope_theta}
     config.max_position_embeddings = max(config.max_position_embeddings, recipe.data.sequence_length)
-    config.use_cache = False
-    return LlamaForCausalLM.from_pretrained(origin, config=config, dtype=torch.float32, attn_implementation="sdpa")
+    return config
+
+
+def starting_weights(recipe: TrainingRecipe, model: LlamaForCausalLM, tokenizer: Tokenizer) -> ReadWeight:
+    """Give the values of an empty model's parameters: random ones, or the base's with rows for new tokens."""
+    if recipe.model.init_from is None:
+        return random_weights(model.config.initializer_range, seed=recipe.data.seed)
+    origin = fetch_origin(recipe.model.init_from)
+    base = AutoConfig.from_pretrained(origin)
+    head = () if base.tie_word_embeddings else (f"{HEAD}.weight",)
+    read = stored_weights(origin, [name for name, _ in model.named_parameters() if not name.startswith(HEAD)] + [*head])
+    used_rows = named_ids(origin)
+
+    def read_with_rows(name: str, shape: Sequence[int]) -> Tensor:
+        if name not in EMBEDDINGS:
+            return read(name, shape)
+        weight = read(name, (base.vocab_size, shape[1]))
+        return with_new_rows(weight, tokenizer, used_rows=used_rows)
+
+    return read_with_rows
 
 
 def require_rotary_scaling(config: Any, origin: Path) -> None:
@@ -109,20 +152,29 @@ def load_tokenizer(model: Model) -> Tokenizer:
 
 
 def add_rows(model: LlamaForCausalLM, tokenizer: Tokenizer, *, used_rows: int | None) -> None:
-    """Give both embeddings a row for every id; ids that are new to the base start as the mean of its used rows.
+    """Give both embeddings of a whole model a row for every id of its tokenizer.
 
     `used_rows` counts the ids that the base's own files name, None if they do not say. A base may be padded: rows
     beyond all ids stay as they are.
     """
-    old, size = model.get_input_embeddings().weight.shape[0], tokenizer.vocabulary_size
-    require_matching_rows("the base", rows=old, vocabulary_size=size)
-    used = old if used_rows is None else min(used_rows, old)
-    if old < size:
-        model.resize_token_embeddings(size, mean_resizing=False)
     embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
-    with torch.no_grad():
-        for weight in {id(layer.weight): layer.weight for layer in embeddings}.values():
-            weight[new_ids(tokenizer, rows=old, used_rows=used_rows)] = weight[:used].mean(dim=0)
+    old = embeddings[0].weight
+    require_matching_rows("the base", rows=len(old), vocabulary_size=tokenizer.vocabulary_size)
+    extended = {
+        id(layer.weight): nn.Parameter(with_new_rows(layer.weight.detach(), tokenizer, used_rows=used_rows))
+        for layer in embeddings
+    }
+    for layer in embeddings:
+        layer.weight = extended[id(layer.weight)]
+    model.config.vocab_size = len(embeddings[0].weight)
+
+
+def with_new_rows(weight: Tensor, tokenizer: Tokenizer, *, used_rows: int | None) -> Tensor:
+    """Give a base's embedding with a row for every id; new ones start as the mean of its used rows."""
+    rows = len(weight)
+    used = rows if used_rows is None else min(used_rows, rows)
+    ids = new_ids(tokenizer, rows=rows, used_rows=used_rows)
+    return with_mean_rows(weight, size=tokenizer.vocabulary_size, used_rows=used, new_ids=ids)
 
 
 def new_ids(tokenizer: Tokenizer, *, rows: int, used_rows: int | None) -> list[int]:

@@ -14,12 +14,12 @@ import torch
 from codellama_train import checkpoint
 from codellama_train.agreement import require_agreement
 from codellama_train.distributed import gathered, start_processes, summed
-from codellama_train.engine import micro_steps, set_learning_rate, start_engine
+from codellama_train.engine import micro_steps, place_model, set_learning_rate, start_engine
 from codellama_train.export import export_run
 from codellama_train.lora import adapted
 from codellama_train.loss import TrainingModel
 from codellama_train.metrics import LossSums, MetricsLog, peak_memory_bytes
-from codellama_train.model import assert_rope_theta, build_model, load_tokenizer
+from codellama_train.model import assert_rope_theta, load_tokenizer
 from codellama_train.not_finite import gradient_failure, loss_failure
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import claim, describe_software, lock
@@ -55,7 +55,7 @@ class Run:
         self.tokenizer = load_tokenizer(recipe.model)
         self.tokenizer.for_transformers()  # refuses now, not after training, what cannot be exported
         self.mixture = open_mixture(recipe, self.tokenizer)
-        model = build_model(recipe, self.tokenizer)
+        model = place_model(recipe, self.tokenizer, self.processes)
         if recipe.machine.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         trained = adapted(model, recipe, self.tokenizer)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import deepspeed
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -39,10 +40,17 @@ def train_rows(model: Any, ids: Sequence[int]) -> None:
     embedding, head = model.get_input_embeddings(), model.lm_head
     assert isinstance(head, LossHead), type(head)
     row_ids = torch.tensor(ids, device=embedding.weight.device)
-    rows = nn.Parameter(embedding.weight.detach()[row_ids].clone())
     is_tied = head.weight is embedding.weight
-    head.train_rows(rows if is_tied else nn.Parameter(head.weight.detach()[row_ids].clone()), row_ids)
+    rows = nn.Parameter(chosen_rows(embedding.weight, row_ids))
+    head.train_rows(rows if is_tied else nn.Parameter(chosen_rows(head.weight, row_ids)), row_ids)
     model.set_input_embeddings(EmbeddingWithRows(embedding, rows, row_ids))
+
+
+def chosen_rows(weight: Any, row_ids: Tensor) -> Tensor:
+    """Copy rows of a weight, which may be cut up over processes."""
+    with deepspeed.zero.GatheredParameters([weight], enabled=hasattr(weight, "ds_id")):
+        chosen: Tensor = weight.detach()[row_ids].clone()
+        return chosen
 
 
 def trained_rows(model: Any) -> dict[str, Tensor]:
