@@ -11,6 +11,7 @@ from transformers import LlamaForCausalLM
 
 from codellama_train.distributed import Processes, training_dtype
 from codellama_train.model import build_model, restore_rotary_precision
+from codellama_train.quantization import quantize_layer
 from codellama_train.recipe.training import TrainingRecipe, sequences_per_rank
 from codellama_train.tokens.tokenizer import Tokenizer
 
@@ -55,8 +56,11 @@ def place_model(recipe: TrainingRecipe, tokenizer: Tokenizer, processes: Process
     def keep_share(module: nn.Module) -> None:
         deepspeed.zero.Init(module=module, config_dict_or_path=settings, dtype=dtype)
 
-    after_each = keep_share if recipe.machine.zero_stage == 3 else None
-    return build_model(recipe, tokenizer, dtype=dtype, device=processes.device, after_each=after_each)
+    is_quantized = recipe.lora is not None and recipe.lora.quantization is not None
+    after_each = quantize_layer if is_quantized else keep_share if recipe.machine.zero_stage == 3 else None
+    model = build_model(recipe, tokenizer, dtype=dtype, device=processes.device, after_each=after_each)
+    model.is_loaded_in_4bit = is_quantized  # peft's adapters look for this
+    return model
 
 
 def start_engine(model: nn.Module, config: Any, *, recipe: TrainingRecipe, processes: Processes) -> Any:

@@ -19,6 +19,7 @@ from codellama_train.distributed import Processes, barrier
 from codellama_train.engine import consolidated_weights
 from codellama_train.lora import adapted, merged, save_adapter
 from codellama_train.model import CPU, assert_rope_theta, build_model, empty_model, fetch_origin, load_tokenizer
+from codellama_train.quantization import round_layer
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import FINAL
 from codellama_train.tokens.dialogue_format import DialogueFormat, format_of_folder, format_of_mixture
@@ -71,7 +72,9 @@ def write_model_folder(folder: Path, recipe: TrainingRecipe, *, weights: dict[st
     if recipe.lora is None:
         trained = filled_model(recipe, weights, tokenizer)
     else:
-        trained = adapted(build_model(recipe, tokenizer, dtype=torch.bfloat16), recipe, tokenizer)
+        after_each = round_layer if recipe.lora.quantization else None
+        base = build_model(recipe, tokenizer, dtype=torch.bfloat16, after_each=after_each)
+        trained = adapted(base, recipe, tokenizer)
         load_exactly(trained, {name: weights.pop(name).contiguous() for name in list(weights)})
         save_adapter(trained, folder / ADAPTER)
         trained = merged(trained)

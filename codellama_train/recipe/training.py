@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -130,7 +130,7 @@ class Lora(RecipeTable):
     """Low-rank adapters on the named linear layers; other weights stay as they are, but for rows of new tokens.
 
     The adapters' product is scaled by alpha / rank, with rsLoRA by alpha / √rank; DoRA also trains the length of each
-    row of the adapted weights.
+    row of the adapted weights. Quantised, the base's layers take four bits a weight (QLoRA).
     """
 
     rank: Positive
@@ -138,6 +138,7 @@ class Lora(RecipeTable):
     target_modules: Annotated[list[str], Field(min_length=1)]
     use_rslora: bool = False
     use_dora: bool = False
+    quantization: Literal["nf4"] | None = None  # of the frozen base; None keeps it as it is
 
 
 class TrainingRecipe(RecipeTable):
@@ -158,6 +159,15 @@ class TrainingRecipe(RecipeTable):
             raise ValueError(
                 f"optimizer.warmup_steps={self.optimizer.warmup_steps:,} must be below the {self.steps:,} steps that "
                 f"batch.total_tokens={self.batch.total_tokens:,} gives"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _quantized_base_is_whole(self) -> TrainingRecipe:
+        if self.lora and self.lora.quantization and self.machine.zero_stage == 3:
+            raise ValueError(
+                f"lora.quantization={self.lora.quantization!r} needs machine.zero_stage 1 or 2: ZeRO 3 cuts up weights "
+                "that four bits do not let it put together again"
             )
         return self
 

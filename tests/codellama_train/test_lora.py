@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from codellama_train.console import UserError
 from codellama_train.lora import adapted, add_adapters, merged, save_adapter
 from codellama_train.loss import LossHead, TrainingModel
 from codellama_train.model import build_model, ids_new_to_the_base, load_tokenizer, restore_rotary_precision
+from codellama_train.quantization import quantize_layer, round_layer
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import Lora, TrainingRecipe
 from codellama_train.schedule import learning_rate
@@ -27,7 +29,7 @@ from codellama_train.trained_rows import EmbeddingWithRows, fold_rows, train_row
 BASE_ROWS = 420  # the test tokenizer's ids without the infilling pieces; with them and padding it has 448
 NEW_IDS = list(range(BASE_ROWS, 448))
 LORA = '[lora]\nrank = 4\nalpha = 8\ntarget_modules = ["q_proj", "down_proj"]\n'
-KINDS = {"lora": "", "rslora": "use_rslora = true\n", "dora": "use_dora = true\n"}
+KINDS = {"lora": "", "rslora": "use_rslora = true\n", "dora": "use_dora = true\n", "nf4": 'quantization = "nf4"\n'}
 
 
 def random_llama(*, rows: int, tied: bool, hidden_size: int = 32) -> LlamaForCausalLM:
@@ -103,7 +105,7 @@ def test_folded_rows_are_the_only_ones_that_changed(tied):
     torch.testing.assert_close(TrainingModel(model)(input_ids, labels)[1], losses, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["lora", "rslora", "dora"])
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_adapter_in_plain_peft_and_the_merged_model_equal_the_adapted_one(kind, tied, tmp_path):
     base = random_llama(rows=BASE_ROWS, tied=tied)
@@ -146,12 +148,13 @@ def test_the_scaling_is_the_one_that_the_recipe_names():
         assert model.base_model.model.model.layers[0].self_attn.q_proj.scaling["default"] == scaling
 
 
-def write_base(folder: Path, tokenizer, *, tied: bool, stage: int) -> Path:
+def write_base(folder: Path, tokenizer, *, tied: bool, is_wide: bool) -> Path:
     """Write a base that has rows for the tokenizer's own pieces and none for the infilling ones.
 
-    For ZeRO 3 its matrices are large enough to be cut up: DeepSpeed leaves those below 100,000 numbers whole.
+    A wide one's matrices are large enough for ZeRO 3 to be cut up: DeepSpeed leaves those below 100,000 numbers whole.
+    Quantising, too, is imprecise on a processor for matrices of a thousand numbers.
     """
-    hidden_size = 320 if stage == 3 else 32
+    hidden_size = 320 if is_wide else 32
     random_llama(rows=BASE_ROWS, tied=tied, hidden_size=hidden_size).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save(folder)
     return folder
@@ -172,7 +175,9 @@ def reference_run(path: Path) -> tuple[list[float], list[float], dict[str, torch
     """Train the recipe's adapters in plain torch, with whole logits: losses, gradient norms and trained weights."""
     recipe = load(TrainingRecipe, path)
     tokenizer = load_tokenizer(recipe.model)
-    model = adapted(build_model(recipe, tokenizer), recipe, tokenizer)
+    # Plain torch trains upon what the four bits stand for.
+    after_each = round_layer if recipe.lora.quantization else None
+    model = adapted(build_model(recipe, tokenizer, after_each=after_each), recipe, tokenizer)
     master = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
     model = model.bfloat16()
     restore_rotary_precision(model, model.config)
@@ -221,6 +226,7 @@ def in_peft_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     [
         (1, "lora", False),
         (2, "rslora", True),
+        (2, "nf4", False),
         (3, "dora", True),
         *(
             pytest.param(stage, kind, tied, marks=pytest.mark.slow)
@@ -229,7 +235,8 @@ def in_peft_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ],
 )
 def test_two_processes_equal_plain_torch(stage, kind, tied, training_data, tokenizer, tmp_path):
-    base = write_base(tmp_path / "base", tokenizer, tied=tied, stage=stage)
+    is_wide = stage == 3 or kind == "nf4"
+    base = write_base(tmp_path / "base", tokenizer, tied=tied, is_wide=is_wide)
     path, run_dir = write_lora_recipe(tmp_path, training_data, base, kind=kind), tmp_path / "runs/adapters"
     train(path, [f"machine.zero_stage={stage}"])
     losses, norms, weights = reference_run(path)
@@ -241,10 +248,23 @@ def test_two_processes_equal_plain_torch(stage, kind, tied, training_data, token
     assert [record["gradient_norm"] for record in records] == pytest.approx(norms[2::3], rel=3e-2)
     ours, theirs = adapter_of(run_dir), in_peft_names(weights)
     assert ours.keys() == theirs.keys()
-    # On the wide base of ZeRO 3 the distance is 0.036 at ZeRO 1 as well: it is the base's, not the stage's.
-    assert relative_distance(ours, theirs) < (0.05 if stage == 3 else 0.02)
+    # On the wide base the distance is 0.036 at ZeRO 1 as well: it is the base's, not the stage's.
+    assert relative_distance(ours, theirs) < (0.05 if is_wide else 0.02)
+    if kind == "nf4":
+        check_rounded_base(base, run_dir / "final")
+        return
     check_what_changed(base, run_dir / "final", tokenizer)
     check_in_plain_peft(base, run_dir / "final")
+
+
+def check_rounded_base(base: Path, final: Path) -> None:
+    """Layers without adapters hold at most 16 values times their blocks' scales, near those of the base."""
+    before, after = load_file(base / "model.safetensors"), load_file(final / "model.safetensors")
+    for name in (name for name in before if "up_proj" in name or "k_proj" in name):
+        blocks = after[name].flatten().view(-1, 64)
+        assert max(len(block.unique()) for block in blocks) <= 16
+        old, new = before[name].float(), after[name].float()
+        assert 0.05 < float((new - old).norm() / old.norm()) < 0.12
 
 
 def check_what_changed(base: Path, final: Path, tokenizer) -> None:
@@ -276,7 +296,7 @@ def check_in_plain_peft(base: Path, final: Path) -> None:
 
 @pytest.mark.parametrize("stage", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_run_resumes_to_the_same_adapter(stage, training_data, tokenizer, tmp_path):
-    base = write_base(tmp_path / "base", tokenizer, tied=False, stage=stage)
+    base = write_base(tmp_path / "base", tokenizer, tied=False, is_wide=stage == 3)
     whole, killed = (
         write_lora_recipe(tmp_path / name, training_data, base, kind="lora") for name in ("whole", "killed")
     )
@@ -307,9 +327,26 @@ def test_a_base_with_its_own_infilling_tokens_trains_no_rows(training_data, toke
     assert all("lora_" in name for name, weight in model.named_parameters() if weight.requires_grad)
 
 
-@pytest.mark.parametrize("kind", ["rslora", "dora"])
-def test_an_ablation_differs_from_the_tiny_recipe_in_its_own_key_alone(kind, project):
+def test_a_quantized_base_without_its_package_is_refused(training_data, tokenizer, tmp_path, monkeypatch):
+    base = write_base(tmp_path / "base", tokenizer, tied=False, is_wide=False)
+    recipe = load(TrainingRecipe, write_lora_recipe(tmp_path, training_data, base, kind="nf4"))
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UserError, match=r'lora\.quantization="nf4" needs the package bitsandbytes: pip install'):
+        build_model(recipe, tokenizer, after_each=quantize_layer)
+
+
+def test_a_quantized_base_is_not_cut_up(training_data, tmp_path):
+    path = write_lora_recipe(tmp_path, training_data, tmp_path, kind="nf4")
+    with pytest.raises(UserError, match=r"lora\.quantization='nf4' needs machine\.zero_stage 1 or 2"):
+        load(TrainingRecipe, path, ["machine.zero_stage=3"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [("rslora", {"use_rslora": True}), ("dora", {"use_dora": True}), ("nf4", {"quantization": "nf4"})],
+)
+def test_an_ablation_differs_from_the_tiny_recipe_in_its_own_key_alone(kind, change, project):
     ours = load(TrainingRecipe, project / f"recipes/ablations/{kind}.toml").model_dump(exclude={"name"})
     theirs = load(TrainingRecipe, project / "recipes/tiny/lora.toml").model_dump(exclude={"name"})
-    assert ours.pop("lora") == theirs.pop("lora") | {f"use_{kind}": True}
+    assert ours.pop("lora") == theirs.pop("lora") | change
     assert ours == theirs
