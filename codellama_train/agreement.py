@@ -35,7 +35,20 @@ def describe_start(recipe: TrainingRecipe) -> dict[str, Any]:
         "code": source_fingerprint(),
         "recipe": tomllib.loads(as_toml(recipe)),
         "origin": origins(recipe),
+        "validation": held_out_fingerprints(recipe),
     }
+
+
+def held_out_fingerprints(recipe: TrainingRecipe) -> dict[str, str]:
+    """Tell the shards of a recipe's validation by their manifests; refuses ones that are not there."""
+    shards = recipe.validation.shards if recipe.validation else {}
+    for name, folder in shards.items():
+        if artifacts.read_manifest(folder) is None:
+            raise UserError(
+                f"validation.shards.{name}: there are no finished shards at {folder}; scripts/prepare_data.py writes "
+                "them, or leave the source out"
+            )
+    return {name: artifacts.manifest_fingerprint(folder) for name, folder in shards.items()}
 
 
 def source_fingerprint() -> str:

@@ -1,4 +1,4 @@
-"""The record of a run: one JSON line per logged step, always, and Weights & Biases if the recipe asks."""
+"""The record of a run: one JSON line per logged step, always, and trackers if the recipe asks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from codellama_train.console import format_seconds
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import METRICS_FILE
 from codellama_train.tokens.rows import IGNORED
+from codellama_train.trackers import Trackers
 
 logger = logging.getLogger(__name__)
 
@@ -67,29 +68,31 @@ class MetricsLog:
         self._started = time.monotonic()
         self._first_step = resumed_step
         keep_until(self._path, resumed_step)
-        self._tracker = _start_wandb(recipe) if recipe.machine.wandb else None
+        self._trackers = Trackers(recipe, resumed_step=resumed_step)
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one record and say it to the person who waits."""
         record = {key: plain_number(value) for key, value in record.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
-        if self._tracker is not None:
-            self._tracker.log(record, step=record["step"])
+        self._trackers.log(record, step=record["step"])
         logger.info("%s", self._line(record))
 
     def finish(self) -> None:
         """Close the trackers."""
-        if self._tracker is not None:
-            self._tracker.finish()
+        self._trackers.finish()
 
     def _line(self, record: dict[str, Any]) -> str:
         steps_left = self._recipe.steps - record["step"]
         seconds = (time.monotonic() - self._started) / max(record["step"] - self._first_step, 1)
+        mfu = "" if record["mfu"] is None else f"MFU {record['mfu']:.1%}  "
+        held_out = (record["validation_loss_by_source"] or {}) if "validation_loss_by_source" in record else {}
+        validation = ", ".join(f"{name} {loss:.3f}" for name, loss in held_out.items() if loss is not None)
         return (
             f"{self._recipe.name} step {record['step']:,}/{self._recipe.steps:,}  loss {record['loss']:.3f}  "
-            f"rate {record['learning_rate']:.2e}  norm {record['gradient_norm']:.2f}  "
-            f"{record['tokens_per_second']:,.0f} tokens/s  {format_seconds(steps_left * seconds)} left"
+            + (f"held out: {validation}  " if validation else "")
+            + f"rate {record['learning_rate']:.2e}  norm {record['gradient_norm']:.2f}  "
+            f"{record['tokens_per_second']:,.0f} tokens/s  {mfu}{format_seconds(steps_left * seconds)} left"
         )
 
 
@@ -115,18 +118,3 @@ def peak_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _start_wandb(recipe: TrainingRecipe) -> Any:
-    import wandb
-
-    assert recipe.machine.wandb is not None, "the recipe asks for Weights & Biases"
-    return wandb.init(
-        project=recipe.machine.wandb.project,
-        mode=recipe.machine.wandb.mode,
-        name=recipe.name,
-        dir=str(recipe.run_dir),
-        id=recipe.name.replace("/", "-"),
-        resume="allow",
-        config=recipe.model_dump(mode="json"),
-    )

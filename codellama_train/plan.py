@@ -30,9 +30,19 @@ def print_plan(recipe: TrainingRecipe, *, num_ranks: int) -> None:
         ("learning rate at the last step", f"{learning_rate(steps, optimizer, steps=steps):.3g}"),
         ("infilling rate", recipe.data.infilling.rate if recipe.data.infilling else "none"),
         ("trained", "LoRA adapters" if recipe.lora else "all weights"),
+        ("validation", describe_validation(recipe)),
         ("ZeRO stage", machine.zero_stage),
     ]
     print_table(recipe.name, ["", "value"], facts)
     total = steps * recipe.batch.tokens_per_step
     sources = [(name, source.share, round(source.share * total)) for name, source in recipe.data.sources.items()]
     print_table("mixture", ["source", "share of tokens", "tokens"], sources)
+
+
+def describe_validation(recipe: TrainingRecipe) -> str:
+    """Say how often the model is measured on how much held-out data."""
+    table = recipe.validation
+    if table is None:
+        return "none"
+    sequences = table.sequences_per_source * len(table.shards)
+    return f"every {table.every_steps:,} steps and at the end, {sequences:,} held-out sequences"

@@ -20,6 +20,7 @@ from codellama_train.tokens.shards import ShardSet
 RECIPE_FILE, SOURCE_FILE, METRICS_FILE = "recipe.toml", "source.json", "metrics.jsonl"
 LOCK_FILE = ".lock"
 CHECKPOINTS, FINAL = "checkpoints", "final"
+CHANGEABLE = ("machine", "validation")  # tables that decide nothing about the weights
 PACKAGES = ("torch", "transformers", "deepspeed", "peft", "sentencepiece", "numpy")
 
 State = Literal["new", "started", "complete"]
@@ -74,7 +75,7 @@ def _learned(table: dict[str, Any]) -> dict[str, Any]:
             return {key: moved(item) for key, item in value.items()}
         return f"{{runs}}/{value.removeprefix(prefix)}" if str(value).startswith(prefix) else value
 
-    return {key: moved(value) for key, value in table.items() if key not in ("machine", "runs")}
+    return {key: moved(value) for key, value in table.items() if key not in (*CHANGEABLE, "runs")}
 
 
 def first_difference(
@@ -108,15 +109,17 @@ def lock(run_dir: Path) -> IO[str]:
 
 
 def claim(recipe: TrainingRecipe, *, launch: dict[str, Any]) -> None:
-    """Write the resolved recipe and its origins into the run folder; a changed `[machine]` is logged and recorded."""
+    """Write the resolved recipe and its origins into the run folder; what may change and has is logged and recorded."""
     run_dir = recipe.run_dir
     recipe_path, source_path = run_dir / RECIPE_FILE, run_dir / SOURCE_FILE
     text = as_toml(recipe)
     if recipe_path.is_file():
         stored = tomllib.loads(recipe_path.read_text(encoding="utf-8"))
-        key = first_difference(stored["machine"], tomllib.loads(text)["machine"], "machine")
-        if key is not None:
-            logger.info("resuming with another machine setting: %s", key)
+        asked = tomllib.loads(text)
+        for table in CHANGEABLE:
+            key = first_difference(stored.get(table, {}), asked.get(table, {}), table)
+            if key is not None:
+                logger.info("resuming with another %s setting: %s", table, key)
     source: dict[str, Any] = {"origins": origins(recipe), "launches": []}
     if source_path.is_file():
         source = artifacts.read_json(source_path)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +15,8 @@ from codellama_train.agreement import require_agreement
 from codellama_train.distributed import gathered, start_processes, summed
 from codellama_train.engine import micro_steps, place_model, set_learning_rate, start_engine
 from codellama_train.export import export_run
+from codellama_train.flops import ModelFlops, peak_flops, training_flops_per_token
+from codellama_train.forward import forward_rows
 from codellama_train.lora import adapted
 from codellama_train.loss import TrainingModel
 from codellama_train.metrics import LossSums, MetricsLog, peak_memory_bytes
@@ -25,9 +26,12 @@ from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import claim, describe_software, lock
 from codellama_train.schedule import learning_rate
 from codellama_train.stopping import StopRequest
+from codellama_train.timing import StepTimer, slowest_rank
 from codellama_train.tokens.batches import LaneBatches, StepBatch, open_mixture
 from codellama_train.tokens.lane_state import LaneState
 from codellama_train.tokens.lanes import summarise
+from codellama_train.trackers import require_trackers
+from codellama_train.validation import Validator
 from codellama_train.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -39,8 +43,6 @@ class Window:
 
     sums: LossSums
     steps: int = 0
-    waited_seconds: float = 0.0
-    started: float = field(default_factory=time.monotonic)
 
 
 class Run:
@@ -51,14 +53,17 @@ class Run:
         self.processes = start_processes()
         if not self.processes.is_first:
             logging.getLogger().setLevel(logging.ERROR)
+        require_trackers(recipe)
         require_agreement(recipe)
         self.tokenizer = load_tokenizer(recipe.model)
         self.tokenizer.for_transformers()  # refuses now, not after training, what cannot be exported
         self.mixture = open_mixture(recipe, self.tokenizer)
+        self.validation = Validator(recipe, self.tokenizer, self.processes) if recipe.validation else None
         model = place_model(recipe, self.tokenizer, self.processes)
         if recipe.machine.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         trained = adapted(model, recipe, self.tokenizer)
+        self.flops = self._count_flops(trained, model.config)
         trained.train()  # a loaded model is in evaluation mode, in which activation checkpointing does nothing
         if self.processes.is_first:
             self.lock = lock(recipe.run_dir)
@@ -84,11 +89,18 @@ class Run:
         self.stop = StopRequest(recipe.run_dir)
         num_micro_steps = micro_steps(recipe, self.processes.num_ranks)
         self.watchdog = Watchdog(recipe.run_dir, rank=self.processes.rank, num_ignored=num_micro_steps)
+        self.timer = StepTimer(self.processes.device)
+
+    def _count_flops(self, model: Any, config: Any) -> ModelFlops:
+        name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        per_token = training_flops_per_token(model, config, sequence_length=self.recipe.data.sequence_length)
+        return ModelFlops(per_token, name, peak_flops(name))
 
     def _describe_launch(self) -> dict[str, Any]:
         return {
             "num_ranks": self.processes.num_ranks,
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "device": self.flops.device_name,
+            "model_flops": self.flops.as_record(),
             **describe_software(),
         }
 
@@ -98,9 +110,8 @@ def train(recipe: TrainingRecipe) -> None:
     run = Run(recipe)
     lanes = run.batches.states
     while run.step < recipe.steps:
-        started = time.monotonic()
-        batch = run.batches.next_step()
-        run.window.waited_seconds += time.monotonic() - started
+        with run.timer.part("data_wait"):
+            batch = run.batches.next_step()
         counts = summed(torch.tensor([batch.num_predicted, int(run.stop.is_made())], device=run.processes.device))
         sums = None if counts[1] else accumulate_gradients(run, batch, predicted_tokens=int(counts[0]))
         if sums is None:
@@ -109,12 +120,13 @@ def train(recipe: TrainingRecipe) -> None:
         run.window.sums.values += sums.values
         run.step += 1
         set_learning_rate(run.engine, learning_rate(run.step, recipe.optimizer, steps=recipe.steps))
-        run.engine.step()
+        with run.timer.part("update"):
+            run.engine.step()
         if not run.engine.was_step_applied():  # DeepSpeed passes over, silently, what it cannot clip
             raise gradient_failure(run.step)
         lanes = batch.states
         run.window.steps += 1
-        if run.step % recipe.machine.log_every_steps == 0 or run.step == recipe.steps:
+        if run.step % recipe.machine.log_every_steps == 0 or run.step == recipe.steps or is_validation_due(run):
             write_metrics(run, batch)
             run.window = Window(new_sums(run))
         if run.step % recipe.machine.save_every_steps == 0 and run.step < recipe.steps:
@@ -148,12 +160,15 @@ def accumulate_gradients(run: Run, batch: StepBatch, *, predicted_tokens: int) -
             torch.from_numpy(array[part]).to(run.processes.device)
             for array in (batch.input_ids, batch.labels, batch.source, batch.infilled, batch.positions)
         )
-        loss, losses = run.engine(input_ids, labels, positions if run.recipe.data.document_mask else None)
-        run.engine.backward(loss * scale, scale_wrt_gas=False)
+        with run.timer.part("forward"):
+            loss, losses = forward_rows(run.engine, input_ids, labels, positions, recipe=run.recipe)
+        with run.timer.part("backward"):
+            run.engine.backward(loss * scale, scale_wrt_gas=False)
         sums.add(losses, labels, source=source, infilled=infilled)
         step_losses.append(losses)
         if micro_step < last:
-            run.engine.step()
+            with run.timer.part("update"):
+                run.engine.step()
         run.watchdog.beat()
     summed(sums.values)
     if not math.isfinite(sums.total_loss()):
@@ -162,25 +177,44 @@ def accumulate_gradients(run: Run, batch: StepBatch, *, predicted_tokens: int) -
     return sums
 
 
+def is_validation_due(run: Run) -> bool:
+    """Tell whether the model is measured on held-out data after this step, which then has a line of metrics."""
+    return run.validation is not None and run.validation.is_due(run.step)
+
+
+def validate(run: Run) -> dict[str, Any]:
+    """Give the keys of a record that belong to validation; None where none is due, no keys where none is asked for."""
+    if run.validation is None:
+        return {}
+    if not run.validation.is_due(run.step):
+        return {"validation_loss_by_source": None}
+    with run.timer.excluded(), run.watchdog.suspended():
+        return {"validation_loss_by_source": run.validation.measure(run.engine)}
+
+
 def write_metrics(run: Run, batch: StepBatch) -> None:
     """Log the window: losses, rate, speed, and what the data has been so far."""
-    states = [state for part in gathered(list(batch.states)) for state in part]
+    lap = run.timer.lap()
+    everywhere = gathered((list(batch.states), lap.by_part["forward"]))
+    validation = validate(run)
     if run.log is None:
         return
     window, recipe = run.window, run.recipe
-    elapsed_seconds = time.monotonic() - window.started
+    tokens_per_second = window.steps * recipe.batch.tokens_per_step / lap.seconds
     run.log.write(
         {
             "step": run.step,
             "tokens": run.step * recipe.batch.tokens_per_step,
             **window.sums.as_record(list(recipe.data.sources)),
+            **validation,
             "learning_rate": learning_rate(run.step, recipe.optimizer, steps=recipe.steps),
             "gradient_norm": float(run.engine.get_global_grad_norm()),
-            "tokens_per_second": window.steps * recipe.batch.tokens_per_step / elapsed_seconds,
-            "seconds_per_step": elapsed_seconds / window.steps,
-            "data_wait_fraction": window.waited_seconds / elapsed_seconds,
+            "tokens_per_second": tokens_per_second,
+            **run.flops.speed(tokens_per_second, num_devices=run.processes.num_ranks),
+            **lap.per_step(window.steps),
+            **slowest_rank([forward_seconds for _, forward_seconds in everywhere]),
             "peak_memory_bytes": peak_memory_bytes(run.processes.device),
-            **summarise(run.mixture, states),
+            **summarise(run.mixture, [state for states, _ in everywhere for state in states]),
         }
     )
 
@@ -188,7 +222,7 @@ def write_metrics(run: Run, batch: StepBatch) -> None:
 def save(run: Run, lanes: Sequence[LaneState]) -> None:
     """Write a checkpoint of the last update."""
     position = checkpoint.Position(step=run.step, lanes=lanes, unlogged_sums=run.window.sums.values.tolist())
-    with run.watchdog.suspended():
+    with run.watchdog.suspended(), run.timer.part("saving"):
         checkpoint.save(run.recipe, run.engine, position=position, processes=run.processes)
 
 

@@ -24,3 +24,4 @@ class Machine(RecipeTable):
     save_every_steps: Positive
     keep_checkpoints: Positive
     wandb: Wandb | None = None
+    tensorboard: bool = False  # event files in the run folder

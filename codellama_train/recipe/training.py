@@ -141,6 +141,19 @@ class Lora(RecipeTable):
     quantization: Literal["nf4"] | None = None  # of the frozen base; None keeps it as it is
 
 
+class Validation(RecipeTable):
+    """Loss on held-out shards while training; it decides nothing about the weights, so it may change at any resume.
+
+    `shards` names folders by source; so many sequences of each are measured, always the same ones.
+    """
+
+    every_steps: Positive
+    sequences_per_source: Positive
+    shards: Annotated[dict[str, Path], Field(min_length=1)]
+
+    model_config = RecipeTable.model_config | {"strict": False}  # paths come as text
+
+
 class TrainingRecipe(RecipeTable):
     """One training stage, complete: loaded by `load`, frozen, every number either given or derived here."""
 
@@ -151,6 +164,7 @@ class TrainingRecipe(RecipeTable):
     batch: Batch
     optimizer: Optimizer
     lora: Lora | None = None
+    validation: Validation | None = None
     machine: Machine
 
     @model_validator(mode="after")

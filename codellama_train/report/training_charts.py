@@ -8,7 +8,9 @@ from typing import Any
 
 from codellama_train.report.drawing import DASHES, INK, MUTED, chart, paint
 from codellama_train.report.markup import LegendEntry, colour, figure
-from codellama_train.report.pipeline import Pipeline
+from codellama_train.report.pipeline import Pipeline, Run
+
+ON_CIRCLES = " Circles: held-out loss in order, without infilling, sources weighted by their shares."
 
 
 def loss_curves(
@@ -23,13 +25,31 @@ def loss_curves(
         for run in runs:
             tokens = [record["tokens"] / 1e6 for record in run.metrics]
             axes.plot(tokens, [record["loss"] for record in run.metrics], color=paint(colour(run.name)))
+        validated = [(run, points) for run in runs if (points := validation_points(run))]
+        for run, points in validated:
+            axes.plot(*zip(*points, strict=True), "o", markersize=6, color=paint(colour(run.name)), markeredgecolor=INK)
         axes.set_xlabel("million tokens of the run")
         axes.set_ylabel("training loss, nats per token")
         if mark is not None:
             _draw_mark(axes, mark)
-    return figure(
-        result[0], title=title, caption=caption, legend=[LegendEntry(run.name, colour(run.name)) for run in runs]
-    )
+    legend = [LegendEntry(run.name, colour(run.name)) for run in runs]
+    return figure(result[0], title=title, caption=caption + ON_CIRCLES * bool(validated), legend=legend)
+
+
+def validation_points(run: Run) -> list[tuple[float, float]]:
+    """Give (million tokens, held-out loss) wherever a run was validated.
+
+    The loss is the mean over sources by their shares of the mixture; sources that it does not have are left out.
+    """
+    sources = (run.recipe or {}).get("data", {}).get("sources", {})
+    points = []
+    for record in run.metrics:
+        losses = record.get("validation_loss_by_source") or {}
+        known = [(sources[name]["share"], losses[name]) for name in sources if losses.get(name) is not None]
+        if known:
+            mean = sum(share * loss for share, loss in known) / sum(share for share, _ in known)
+            points.append((record["tokens"] / 1e6, mean))
+    return points
 
 
 @dataclass(frozen=True)

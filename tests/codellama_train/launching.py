@@ -106,9 +106,16 @@ def kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     """Read a run's metrics, without what depends on the clock."""
-    volatile = {"tokens_per_second", "seconds_per_step", "data_wait_fraction", "peak_memory_bytes"}
-    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in record.items() if key not in volatile} for record in records]
+    volatile = ("_per_second", "_per_device", "mfu", "seconds", "data_wait_fraction", "peak_memory", "slowest_rank")
+    return [
+        {key: value for key, value in record.items() if not any(part in key for part in volatile)}
+        for record in all_metrics(run_dir)
+    ]
+
+
+def all_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Read a run's metrics."""
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
 
 
 def relative_distance(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,14 +21,25 @@ from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.schedule import learning_rate
 from codellama_train.tokens.batches import LaneBatches, open_mixture
+from codellama_train.tokens.held_out_rows import held_out_rows
 from codellama_train.tokens.rows import IGNORED
+
+VALIDATION = """
+[validation]
+every_steps = 6
+sequences_per_source = 5
+[validation.shards]
+code = "{data}/shards/code/held_out"
+dialogues = "{data}/shards/dialogues/held_out"
+"""
 
 
 @pytest.fixture(scope="module")
-def whole_run(tmp_path_factory, training_data):
+def whole_run(tmp_path_factory, training_data, data_folder):
     """The recipe trained without interruption on two processes."""
     folder = tmp_path_factory.mktemp("whole")
     recipe = write_recipe(folder / "whole.toml", runs=folder / "runs", data=training_data)
+    recipe.write_text(recipe.read_text() + VALIDATION.format(data=data_folder))
     return recipe, folder / "runs/whole", train(recipe)
 
 
@@ -86,16 +98,35 @@ def reference_run(
 @pytest.fixture(scope="module")
 def reference(whole_run, tokenizer):
     recipe = load(TrainingRecipe, whole_run[0])
-    return reference_run(recipe, tokenizer)
+    rows = {
+        name: held_out_rows(name, folder, tokenizer=tokenizer, sequence_length=64, num_rows=5, document_mask=False)
+        for name, folder in recipe.validation.shards.items()
+    }
+    return *reference_run(recipe, tokenizer), rows
 
 
 def check_against(reference, run_dir: Path) -> None:
-    losses, norms, weights = reference
+    losses, norms, weights, held_out = reference
     records = read_metrics(run_dir)
     windows = [losses[start : start + 3] for start in range(0, 12, 3)]  # a line of metrics covers three steps
     assert [record["loss"] for record in records] == pytest.approx([sum(part) / 3 for part in windows], rel=5e-3)
     assert [record["gradient_norm"] for record in records] == pytest.approx(norms[2::3], rel=3e-2)
     assert relative_distance(load_file(run_dir / "final/model.safetensors"), weights[12]) < 0.02
+    assert [bool(record["validation_loss_by_source"]) for record in records] == [False, True, False, True]
+    final = AutoModelForCausalLM.from_pretrained(run_dir / "final", dtype=torch.bfloat16)
+    plain = {source: plain_loss(final, rows) for source, rows in held_out.items()}
+    assert records[-1]["validation_loss_by_source"] == pytest.approx(plain, rel=1e-5)
+
+
+@torch.no_grad()
+def plain_loss(model, rows) -> float:
+    """Give nats per predicted token as transformers' own forward has them."""
+    total, count = 0.0, 0
+    for row in rows:
+        logits, labels = model(torch.from_numpy(row.input_ids)[None]).logits[0].float(), torch.from_numpy(row.labels)
+        total += float(functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
+        count += int((labels != IGNORED).sum())
+    return total / count
 
 
 def test_two_processes_with_zero_2_equal_plain_torch(whole_run, reference):
@@ -114,6 +145,30 @@ def test_one_process_without_a_launcher_equals_plain_torch(whole_run, reference,
     command = [sys.executable, "scripts/train.py", str(recipe), "machine.sequences_per_device=3"]
     subprocess.run(command, cwd=project, check=True, capture_output=True)
     check_against(reference, run_dir)
+
+
+def test_validation_changes_nothing_that_is_learned(whole_run, tmp_path):
+    recipe, run_dir = another(whole_run[0], tmp_path)
+    recipe.write_text(recipe.read_text().split("[validation]")[0])
+    train(recipe)
+    assert final_weights(run_dir) == final_weights(whole_run[1])
+    records = read_metrics(whole_run[1])
+    assert all(record.pop("validation_loss_by_source", ...) is not ... for record in records)
+    assert read_metrics(run_dir) == records
+
+
+def test_the_console_says_what_was_measured(whole_run):
+    line = next(line for line in whole_run[2].splitlines() if " step 6/12 " in line)
+    assert re.search(r"loss \d\.\d+  held out: code \d\.\d+, dialogues \d\.\d+  rate", line), line
+
+
+def test_a_validated_step_is_a_logged_step(whole_run, tmp_path, project):
+    recipe, run_dir = another(whole_run[0], tmp_path)
+    overrides = ["validation.every_steps=2", "batch.total_tokens=1_024"]
+    subprocess.run([sys.executable, "scripts/train.py", str(recipe), *overrides], cwd=project, check=True)
+    records = read_metrics(run_dir)
+    assert [record["step"] for record in records] == [2, 3, 4]
+    assert [bool(record["validation_loss_by_source"]) for record in records] == [True, False, True]
 
 
 def test_metrics_say_what_was_learned_from_what(whole_run):

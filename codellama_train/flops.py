@@ -1,0 +1,103 @@
+"""How much arithmetic training takes per token, and how much a device can do: what MFU is made of.
+
+These are model FLOPs, as in PaLM's MFU: what the model needs. What activation checkpointing computes a second time is
+not counted, nor are norms, rotations, softmax and the optimizer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from codellama_train.loss import LossHead
+
+FORMULA = (
+    "per token 6 x trained + 4 x frozen weights that multiply (all matrices and the output layer, not the embedding) "
+    "+ 6 x layers x attention width x sequence length (causal: half of PaLM's 12; an upper bound where documents are "
+    "masked); recomputation not counted"
+)
+FORWARD_AND_INPUT_GRADIENT, WITH_WEIGHT_GRADIENT = 4, 6
+
+# Dense bfloat16 with float32 accumulation, by the name that torch.cuda.get_device_name gives. NVIDIA's data sheets of
+# newer devices print twice as much, "with sparsity". Sources: the data sheets of A100, H100, H200, HGX B200, A10, A10G,
+# L4, L40S and RTX A6000; the whitepapers of the GA102 and Ada architectures for the GeForce cards.
+PEAK_FLOPS = {
+    "NVIDIA A100-SXM4-40GB": 312e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA A100-PCIE-40GB": 312e12,
+    "NVIDIA A100 80GB PCIe": 312e12,
+    "NVIDIA H100 80GB HBM3": 989.5e12,  # SXM
+    "NVIDIA H100 PCIe": 756.5e12,
+    "NVIDIA H100 NVL": 835.5e12,
+    "NVIDIA GH200 480GB": 989.5e12,
+    "NVIDIA H200": 989.5e12,
+    "NVIDIA H200 NVL": 835.5e12,
+    "NVIDIA B200": 2_250e12,
+    "NVIDIA A10": 125e12,
+    "NVIDIA A10G": 70e12,
+    "NVIDIA L4": 121e12,
+    "NVIDIA L40S": 362e12,
+    "NVIDIA RTX A6000": 154.8e12,
+    "NVIDIA GeForce RTX 3090": 71e12,
+    "NVIDIA GeForce RTX 4090": 165.2e12,
+}
+
+
+@dataclass(frozen=True)
+class ModelFlops:
+    """A training step's FLOPs per token, and the peak of the device that computes them; None where it is not known."""
+
+    per_token: int
+    device_name: str
+    device_peak: float | None
+
+    def as_record(self) -> dict[str, Any]:
+        """Give what MFU is made of, for the record of a launch."""
+        return {
+            "formula": FORMULA,
+            "per_token": self.per_token,
+            "device": self.device_name,
+            "device_peak_bfloat16_dense_per_second": self.device_peak,
+        }
+
+    def speed(self, tokens_per_second: float, *, num_devices: int) -> dict[str, float | None]:
+        """Give tokens and model FLOPs per second of one device, and the latter's share of the peak."""
+        tokens = tokens_per_second / num_devices
+        flops = tokens * self.per_token
+        return {
+            "tokens_per_second_per_device": tokens,
+            "model_flops_per_second_per_device": flops,
+            "mfu": None if self.device_peak is None else flops / self.device_peak,
+        }
+
+
+def peak_flops(device_name: str) -> float | None:
+    """Give a device's peak in dense bfloat16 FLOPs per second; None where it is not known, as of a processor."""
+    return PEAK_FLOPS.get(device_name)
+
+
+def training_flops_per_token(model: nn.Module, config: Any, *, sequence_length: int) -> int:
+    """Count a training step's FLOPs per token by FORMULA, for a Llama with a LossHead, adapted or not.
+
+    A multiplication and an addition are two; forward takes 2 per weight, the gradient of what comes in another 2, the
+    weight's own gradient, which frozen weights do not need, 2 more. Attention has no weights: of a token's queries and
+    values, the mean over the sequence sees half of it.
+    """
+    weights = sum(
+        _flops(module.in_features * module.out_features, is_trained=module.weight.requires_grad)
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+    )
+    for head in (module for module in model.modules() if isinstance(module, LossHead)):
+        weights += _flops(config.vocab_size * config.hidden_size, is_trained=head.weight.requires_grad)
+        if head.row_ids is not None:
+            weights += _flops(len(head.row_ids) * config.hidden_size, is_trained=True)
+    width: int = config.num_attention_heads * config.head_dim
+    num_layers: int = config.num_hidden_layers
+    return weights + 6 * num_layers * width * sequence_length
+
+
+def _flops(num_weights: int, *, is_trained: bool) -> int:
+    return num_weights * (WITH_WEIGHT_GRADIENT if is_trained else FORWARD_AND_INPUT_GRADIENT)
