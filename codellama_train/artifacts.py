@@ -8,11 +8,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+OWN_CHECKSUM = "checksum"  # the manifest's key for that of its own other contents
 
 
 class CorruptArtifact(RuntimeError):
@@ -52,6 +54,24 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def flush(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk and would survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def vouch_for(path: Path) -> dict[str, Any]:
+    """Give a finished file's size and SHA-256 for a manifest; the disk takes its bytes while they are hashed."""
+    with ThreadPoolExecutor(1) as beside:
+        flushing = beside.submit(flush, path)
+        described = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        flushing.result()
+    return described
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Give a folder to fill that takes the place of `path` only when the block ends without an error.
@@ -80,24 +100,44 @@ def publish(temporary: Path, path: Path) -> None:
         shutil.rmtree(outgoing)
     else:
         temporary.rename(path)
+    flush(path.parent)
 
 
-def write_manifest(folder: Path, contents: dict[str, Any]) -> dict[str, Any]:
+def write_manifest(folder: Path, contents: dict[str, Any], *, files: dict[str, Any] | None = None) -> dict[str, Any]:
     """Write the manifest, last of all files: its presence means that the folder is complete.
 
-    The size and SHA-256 of every other file are added under `files`. Returns what was written.
+    The size and SHA-256 of every other file are added under `files`, unless the caller has them already, and a checksum
+    of the manifest itself. Files and folders are flushed before: a power loss must not leave a manifest without what it
+    vouches for. Returns what was written.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    files = {str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths}
+    if files is None:
+        paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+        files = {str(path.relative_to(folder)): vouch_for(path) for path in paths}
     manifest = {**contents, "files": files}
+    manifest[OWN_CHECKSUM] = _checksum_of(manifest)
     write_json(folder / MANIFEST, manifest)
+    for path in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
+        flush(path)
     return manifest
+
+
+def _checksum_of(manifest: dict[str, Any]) -> str:
+    return fingerprint({key: value for key, value in manifest.items() if key != OWN_CHECKSUM})
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Read a folder's manifest; None where the folder is absent or was never finished."""
     path = folder / MANIFEST
-    return read_json(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        manifest: dict[str, Any] = read_json(path)
+        is_whole = OWN_CHECKSUM not in manifest or manifest[OWN_CHECKSUM] == _checksum_of(manifest)
+    except (ValueError, TypeError) as error:
+        raise CorruptArtifact(f"{path} is damaged: {error}") from error
+    if not is_whole:
+        raise CorruptArtifact(f"{path} is damaged: its own checksum is another")
+    return manifest
 
 
 def manifest_fingerprint(folder: Path) -> str:
@@ -105,15 +145,44 @@ def manifest_fingerprint(folder: Path) -> str:
     return sha256_of(folder / MANIFEST)
 
 
-def verify_manifest(folder: Path) -> dict[str, Any]:
-    """Check every file against the manifest and return it; raises CorruptArtifact naming the first bad file."""
+def finished_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a folder that must be complete; raises CorruptArtifact where it is not."""
     manifest = read_manifest(folder)
     if manifest is None:
         raise CorruptArtifact(f"{folder} has no {MANIFEST}: it was never finished")
-    for name, expected in manifest["files"].items():
-        path = folder / name
-        if not path.is_file():
-            raise CorruptArtifact(f"{path} is missing")
-        if path.stat().st_size != expected["bytes"] or sha256_of(path) != expected["sha256"]:
-            raise CorruptArtifact(f"{path} is not the file its manifest describes")
     return manifest
+
+
+def verify_manifest(folder: Path) -> dict[str, Any]:
+    """Check every file against the manifest and return it; raises CorruptArtifact naming every bad file."""
+    manifest = finished_manifest(folder)
+    damage = damage_in(folder, manifest["files"])
+    if damage:
+        raise CorruptArtifact("; ".join(damage))
+    return manifest
+
+
+def damage_in(folder: Path, files: dict[str, Any]) -> list[str]:
+    """Describe every file that is not what its manifest's entry says, reading all of them."""
+    damage = (
+        damaged_size(folder / name, facts) or _damaged_bytes(folder / name, facts) for name, facts in files.items()
+    )
+    return [text for text in damage if text is not None]
+
+
+def damaged_size(path: Path, facts: dict[str, Any]) -> str | None:
+    """Say, without reading it, that a file is missing or not of the size that its manifest's entry says."""
+    if not path.is_file():
+        return f"{path} is missing"
+    size = path.stat().st_size
+    if size != facts["bytes"]:
+        return f"{path} is not the file its manifest describes: it has {size:,} bytes, not {facts['bytes']:,}"
+    return None
+
+
+def _damaged_bytes(path: Path, facts: dict[str, Any]) -> str | None:
+    try:
+        is_same = sha256_of(path) == facts["sha256"]
+    except OSError as error:  # a failing disk
+        return f"{path} cannot be read: {error}"
+    return None if is_same else f"{path} is not the file its manifest describes"

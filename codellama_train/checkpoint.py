@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codellama_train import artifacts
 from codellama_train.console import UserError
-from codellama_train.disk_space import collected_failures, failure_on_first, free_bytes, needed_bytes, stored_bytes
+from codellama_train.disk_space import checkpoint_bytes, failure_on_first, free_bytes, watched_writes
 from codellama_train.distributed import Processes, from_first, gathered
 from codellama_train.engine import micro_steps
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.relayout import load_from_other_layout
-from codellama_train.run_folder import CHECKPOINTS
+from codellama_train.run_folder import CHECKPOINTS, METRICS_FILE
+from codellama_train.shared_checksums import damage_together, vouch_together
 from codellama_train.tokens.lane_state import LaneState
 
 ENGINE, POSITION = "engine", "position.json"
@@ -36,35 +39,38 @@ class Position:
     unlogged_sums: list[list[float]]
 
 
-def save(recipe: TrainingRecipe, engine: Any, *, position: Position, processes: Processes) -> None:
-    """Write a checkpoint from all processes; the position's lanes are this process's own.
+def save(recipe: TrainingRecipe, engine: Any, *, position: Position, processes: Processes) -> dict[str, float]:
+    """Write a checkpoint from all processes; the position's lanes are this process's own. Gives the seconds by part.
 
-    A save that fails, on a full disk say, is removed; the checkpoints before it stay.
+    A save that fails, on a full disk say, is removed; the checkpoints before it stay. So do they until the new one
+    would survive a power loss.
     """
     path = recipe.run_dir / CHECKPOINTS / f"step-{position.step:06d}"
     partial = path.with_name(f".{path.name}.partial")
-    older = sorted(recipe.run_dir.glob(f"{CHECKPOINTS}/step-*"))
-    needed = needed_bytes(older[-1] if older else None, engine)
-    failure = failure_on_first(processes, lambda: _start(partial, needed=needed))
-    failure = failure or _write(partial, recipe, engine, position=position, processes=processes)
-
-    def publish() -> None:
-        artifacts.publish(partial, path)
-        for old in sorted(recipe.run_dir.glob(f"{CHECKPOINTS}/step-*"))[: -recipe.machine.keep_checkpoints]:
-            shutil.rmtree(old)
-
-    failure = failure or failure_on_first(processes, publish)
+    needed, seconds = checkpoint_bytes(engine), dict[str, float]()
+    failure = failure_on_first(processes, lambda: _start(partial, needed=needed.least))
+    failure = failure or _write(partial, recipe, engine, position=position, processes=processes, seconds=seconds)
+    with timed("publishing", seconds):
+        failure = failure or failure_on_first(processes, lambda: publish(partial, path, recipe))
     if failure is None:
-        return
+        parts = ", ".join(f"{name} {part:.1f} s" for name, part in seconds.items())
+        logger.info("saved step %s in %.1f s: %s", f"{position.step:,}", sum(seconds.values()), parts)
+        return seconds
     if processes.is_first:
-        needed = max(needed, stored_bytes(partial))
         shutil.rmtree(partial, ignore_errors=True)
-    needed, free = from_first((needed, free_bytes(partial)))
+    newest, free = from_first(([path.name for path in saved(recipe.run_dir)[:1]], free_bytes(partial)))
     raise UserError(
-        f"step {position.step:,} could not be saved: {failure}; a checkpoint needs at least {needed:,} bytes, and "
-        f"{free:,} are free at {recipe.run_dir}. The newest one there is {older[-1].name if older else 'none'}; make "
+        f"step {position.step:,} could not be saved: {failure}; a checkpoint needs about {needed.about:,} bytes, and "
+        f"{free:,} are free at {recipe.run_dir}. The newest one there is {newest[0] if newest else 'none'}; make "
         "room, and the same command continues from it"
     )
+
+
+def saved(run_dir: Path) -> list[Path]:
+    """List a run's checkpoints, the newest first, damaged ones among them."""
+    steps = {path: path.name.removeprefix("step-") for path in run_dir.glob(f"{CHECKPOINTS}/step-*")}
+    own = [path for path, step in steps.items() if step.isdigit()]  # a person may keep copies under other names
+    return sorted(own, key=lambda path: int(steps[path]), reverse=True)
 
 
 def _start(partial: Path, *, needed: int) -> None:
@@ -75,38 +81,74 @@ def _start(partial: Path, *, needed: int) -> None:
 
 
 def _write(
-    partial: Path, recipe: TrainingRecipe, engine: Any, *, position: Position, processes: Processes
+    partial: Path,
+    recipe: TrainingRecipe,
+    engine: Any,
+    *,
+    position: Position,
+    processes: Processes,
+    seconds: dict[str, float],
 ) -> str | None:
     """Fill the folder of a checkpoint; where that fails in any process, tell all of them why."""
-    with collected_failures(engine) as own_failures:
+    with timed("writing", seconds), watched_writes(engine) as writes:
         # What is frozen is the base's, which a run starts from anyway.
         engine.save_checkpoint(str(partial), tag=ENGINE, save_latest=False, exclude_frozen_parameters=True)
-    everywhere = gathered((own_failures, list(position.lanes)))
+    everywhere = gathered((writes.failures, list(position.lanes)))
     failures = [f"rank {rank}: {text}" for rank, (texts, _) in enumerate(everywhere) for text in texts]
-    states = [state for _, lanes in everywhere for state in lanes]
+    stored = {
+        "lanes": [state.as_json() for _, lanes in everywhere for state in lanes],
+        "unlogged_sums": position.unlogged_sums,
+    }
+    if failures:
+        return failures[0]
+    failure = failure_on_first(processes, lambda: artifacts.write_json(partial / POSITION, stored))
+    if failure is not None:
+        return failure
+    with timed("checksums", seconds):
+        files, failure = vouch_together(partial, writes.paths, processes)
+    contents = {"step": position.step, "layout": layout(recipe, processes)}
+    return failure or failure_on_first(processes, lambda: artifacts.write_manifest(partial, contents, files=files))
 
-    def finish() -> None:
-        stored = {"lanes": [state.as_json() for state in states], "unlogged_sums": position.unlogged_sums}
-        artifacts.write_json(partial / POSITION, stored)
-        artifacts.write_manifest(partial, {"step": position.step, "layout": layout(recipe, processes)})
 
-    return failures[0] if failures else failure_on_first(processes, finish)
+@contextmanager
+def timed(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    """Add how long a block takes to `seconds`."""
+    started = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - started
+
+
+def publish(partial: Path, path: Path, recipe: TrainingRecipe) -> None:
+    """Let a checkpoint take its place, and remove the oldest; newer ones, passed over as damaged, do not count."""
+    metrics = recipe.run_dir / METRICS_FILE
+    if metrics.is_file():  # a resumed run writes again only what comes after this checkpoint
+        artifacts.flush(metrics)
+    artifacts.publish(partial, path)
+    paths = saved(recipe.run_dir)
+    for old in paths[paths.index(path) + recipe.machine.keep_checkpoints :]:
+        outgoing = old.with_name(f".{old.name}.outgoing")  # a half-removed one must not be taken for a damaged one
+        old.rename(outgoing)
+        shutil.rmtree(outgoing)
 
 
 def load_newest(recipe: TrainingRecipe, engine: Any, processes: Processes) -> Position | None:
     """Restore the newest whole checkpoint into the engine and give its position, with the lanes of all processes."""
-    path = from_first(newest_whole(recipe.run_dir) if processes.is_first else None)
+    if processes.is_first:
+        for leftover in recipe.run_dir.glob(f"{CHECKPOINTS}/.step-*"):
+            shutil.rmtree(leftover)
+    paths = from_first(saved(recipe.run_dir))
+    path = newest_whole(paths, lambda path: damage_together(path, processes))
     if path is None:
         return None
-    manifest = artifacts.read_json(path / artifacts.MANIFEST)
-    saved, asked = manifest["layout"], layout(recipe, processes)
-    if saved == asked:
+    manifest = artifacts.finished_manifest(path)
+    saved_layout, asked = manifest["layout"], layout(recipe, processes)
+    if saved_layout == asked:
         loaded, _ = engine.load_checkpoint(
             str(path), tag=ENGINE, load_module_strict=recipe.lora is None, load_lr_scheduler_states=False
         )
         assert loaded, f"DeepSpeed did not load {path}"
     else:
-        logger.info("%s was saved with %s; bringing it to %s", path, _describe(saved), _describe(asked))
+        logger.info("%s was saved with %s; bringing it to %s", path, _describe(saved_layout), _describe(asked))
         scratch = path.with_name(f".{path.name}.converted")
         load_from_other_layout(path / ENGINE, engine, step=manifest["step"], scratch=scratch, processes=processes)
     logger.info("continuing after step %s", f"{manifest['step']:,}")
@@ -129,13 +171,21 @@ def _describe(parts: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in parts.items())
 
 
-def newest_whole(run_dir: Path) -> Path | None:
-    """Find the newest checkpoint whose every file is what its manifest says; damaged ones are passed over aloud."""
-    for path in sorted(run_dir.glob(f"{CHECKPOINTS}/step-*"), reverse=True):
-        try:
-            artifacts.verify_manifest(path)
-        except artifacts.CorruptArtifact as error:
-            logger.warning("passing over a damaged checkpoint: %s", error)
-        else:
+def newest_whole(paths: Sequence[Path], damage_in: Callable[[Path], list[str]]) -> Path | None:
+    """Find the first checkpoint that nothing is wrong with; damaged ones are passed over aloud. None of none.
+
+    Where all are damaged the run stops: to start anew, unasked, would throw away what a person may still want to save.
+    """
+    all_damage = []
+    for path in paths:
+        damage = damage_in(path)
+        if not damage:
             return path
+        logger.warning("passing over a damaged checkpoint: %s", "; ".join(damage))
+        all_damage += damage
+    if all_damage:
+        raise UserError(
+            f"every checkpoint of {paths[0].parent.parent} is damaged: {'; '.join(all_damage)}. Put whole files back "
+            f"there, or remove {paths[0].parent} to start anew"
+        )
     return None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from codellama_train import artifacts
-from codellama_train.checkpoint import ENGINE, newest_whole
+from codellama_train.checkpoint import ENGINE, newest_whole, saved
 from codellama_train.console import UserError
 from codellama_train.distributed import Processes, barrier
 from codellama_train.engine import consolidated_weights
@@ -22,6 +22,7 @@ from codellama_train.model import CPU, assert_rope_theta, build_model, empty_mod
 from codellama_train.quantization import round_layer
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import FINAL
+from codellama_train.shared_checksums import damage_alone
 from codellama_train.tokens.dialogue_format import DialogueFormat, format_of_folder, format_of_mixture
 from codellama_train.tokens.hugging_face import check_fast_tokenizer, write_fast_tokenizer
 from codellama_train.tokens.open_tokenizer import open_tokenizer
@@ -49,10 +50,10 @@ def export_run(recipe: TrainingRecipe, engine: Any, *, tokenizer: Tokenizer, pro
 
 def export_checkpoint(recipe: TrainingRecipe, path: Path) -> int:
     """Write the newest whole checkpoint of a run as a model folder, in this one process; gives its step."""
-    newest = newest_whole(recipe.run_dir)
+    newest = newest_whole(saved(recipe.run_dir), damage_alone)
     if newest is None:
         raise UserError(f"{recipe.run_dir} has no checkpoint; a finished run has its model at {recipe.run_dir / FINAL}")
-    step: int = artifacts.read_json(newest / artifacts.MANIFEST)["step"]
+    step: int = artifacts.finished_manifest(newest)["step"]
     weights = get_fp32_state_dict_from_zero_checkpoint(
         str(newest), tag=ENGINE, exclude_frozen_parameters=True, lazy_mode=True
     )

@@ -63,7 +63,19 @@ def examine(recipe: TrainingRecipe) -> State:
         raise UserError(
             f"{run_dir} was trained from something that has changed since: {key}; to train it anew remove that folder"
         )
-    return "complete" if artifacts.read_manifest(run_dir / FINAL) else "started"
+    return "complete" if is_whole(run_dir / FINAL) else "started"
+
+
+def is_whole(final: Path) -> bool:
+    """Tell whether a run has its finished model, by its files' sizes; one with others is refused, naming them."""
+    manifest = artifacts.read_manifest(final)
+    if manifest is None:
+        return False
+    sizes = (artifacts.damaged_size(final / name, facts) for name, facts in manifest["files"].items())
+    damage = [text for text in sizes if text is not None]
+    if damage:
+        raise UserError(f"{'; '.join(damage)}. Remove {final}, and the same command writes it again")
+    return True
 
 
 def _learned(table: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import torch
 
 from codellama_train import checkpoint
 from codellama_train.agreement import require_agreement
+from codellama_train.console import RunFailure
+from codellama_train.disk_space import require_room
 from codellama_train.distributed import gathered, start_processes, summed
 from codellama_train.engine import micro_steps, place_model, set_learning_rate, start_engine
 from codellama_train.export import export_run
@@ -25,6 +27,7 @@ from codellama_train.not_finite import gradient_failure, loss_failure
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import claim, describe_software, lock
 from codellama_train.schedule import learning_rate
+from codellama_train.shared_checksums import require_whole_base
 from codellama_train.stopping import StopRequest
 from codellama_train.timing import StepTimer, slowest_rank
 from codellama_train.tokens.batches import LaneBatches, StepBatch, open_mixture
@@ -55,6 +58,7 @@ class Run:
             logging.getLogger().setLevel(logging.ERROR)
         require_trackers(recipe)
         require_agreement(recipe)
+        require_whole_base(recipe, self.processes)
         self.tokenizer = load_tokenizer(recipe.model)
         self.tokenizer.for_transformers()  # refuses now, not after training, what cannot be exported
         self.mixture = open_mixture(recipe, self.tokenizer)
@@ -74,6 +78,8 @@ class Run:
         if position is None and self.processes.is_first:
             self.mixture.verify_shards()
         self.step = position.step if position else 0
+        self.saved_step = position.step if position else None
+        require_room(recipe, self.engine, step=self.step, processes=self.processes)
         self.batches = LaneBatches(
             self.mixture,
             rank=self.processes.rank,
@@ -123,7 +129,7 @@ def train(recipe: TrainingRecipe) -> None:
         with run.timer.part("update"):
             run.engine.step()
         if not run.engine.was_step_applied():  # DeepSpeed passes over, silently, what it cannot clip
-            raise gradient_failure(run.step)
+            raise describe_gradient(run, batch, predicted_tokens=int(counts[0]))
         lanes = batch.states
         run.window.steps += 1
         if run.step % recipe.machine.log_every_steps == 0 or run.step == recipe.steps or is_validation_due(run):
@@ -192,6 +198,18 @@ def validate(run: Run) -> dict[str, Any]:
         return {"validation_loss_by_source": run.validation.measure(run.engine)}
 
 
+def describe_gradient(run: Run, batch: StepBatch, *, predicted_tokens: int) -> RunFailure:
+    """Say where the gradient of the step that was passed over is not finite."""
+    return gradient_failure(
+        run.step,
+        batch,
+        model=run.engine.module,
+        run_again=lambda: accumulate_gradients(run, batch, predicted_tokens=predicted_tokens),
+        sources=run.mixture.sources,
+        processes=run.processes,
+    )
+
+
 def write_metrics(run: Run, batch: StepBatch) -> None:
     """Log the window: losses, rate, speed, and what the data has been so far."""
     lap = run.timer.lap()
@@ -220,10 +238,13 @@ def write_metrics(run: Run, batch: StepBatch) -> None:
 
 
 def save(run: Run, lanes: Sequence[LaneState]) -> None:
-    """Write a checkpoint of the last update."""
+    """Write a checkpoint of the last update, unless there is one."""
+    if run.saved_step == run.step:
+        return
     position = checkpoint.Position(step=run.step, lanes=lanes, unlogged_sums=run.window.sums.values.tolist())
     with run.watchdog.suspended(), run.timer.part("saving"):
         checkpoint.save(run.recipe, run.engine, position=position, processes=run.processes)
+    run.saved_step = run.step
 
 
 def finish_early(run: Run, lanes: Sequence[LaneState]) -> None:
@@ -239,5 +260,7 @@ def finish(run: Run) -> None:
     """Write the finished model."""
     run.watchdog.stop()
     export_run(run.recipe, run.engine, tokenizer=run.tokenizer, processes=run.processes)
+    if run.processes.is_first:
+        run.stop.settle()  # asked for in the last step or since, it is obeyed by having ended
     if run.log is not None:
         run.log.finish()

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +67,23 @@ def write_recipe(path: Path, *, runs: Path, data: Path) -> Path:
     return path
 
 
-def start_training(recipe: Path, overrides: Sequence[str] = (), *, processes: int = 2) -> subprocess.Popen[str]:
+def start_training(
+    recipe: Path,
+    overrides: Sequence[str] = (),
+    *,
+    processes: int = 2,
+    program: str = "scripts/train.py",
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
     """Start the launcher in a process group of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_accelerators", str(processes)]
     return subprocess.Popen(
-        [*launcher, "--master_port", str(port), "scripts/train.py", str(recipe), *overrides],
+        [*launcher, "--master_port", str(port), program, str(recipe), *overrides],
         cwd=PROJECT,
-        env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -92,8 +99,8 @@ def train(recipe: Path, overrides: Sequence[str] = (), *, processes: int = 2, ex
     return output
 
 
-def kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    """Kill the launcher and all it started, at once, as soon as the condition holds."""
+def kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> str:
+    """Kill the launcher and all it started, at once, as soon as the condition holds; give what was printed."""
     while not condition():
         assert process.poll() is None, process.communicate()[0][-4000:]
         try:
@@ -101,7 +108,7 @@ def kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> 
         except subprocess.TimeoutExpired:
             continue
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()  # returns once nobody holds the pipe any more, so when all of the group are gone
+    return process.communicate()[0]  # returns once nobody holds the pipe any more, so when all of the group are gone
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:

@@ -73,6 +73,14 @@ def poison(base, token, *, value, rms_norm_eps=1e-5):
     artifacts.write_manifest(base, {"kind": "model"})
 
 
+def open_first_layer(base):
+    """Let embeddings through the first layer as they are, so that they break the second, behind trained weights."""
+    weights = load_file(base / "model.safetensors")
+    for name in ("self_attn.o_proj", "mlp.down_proj"):
+        weights[f"model.layers.0.{name}.weight"].zero_()
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+
+
 @pytest.fixture
 def poisoned(tmp_path, tokenizer, save_model, recipe):
     """A recipe without infilling from a base to be poisoned: the base, a token, the step it comes in, and where."""
@@ -111,22 +119,43 @@ def holds(row, segment, token):
     return token in row[segment.start : segment.stop]
 
 
-@pytest.mark.parametrize("kind", ["loss", "gradient"])
-def test_what_is_not_finite_stops_the_run_before_the_update(kind, poisoned, recipe, tmp_path):
+LORA = """
+[lora]
+rank = 4
+alpha = 8
+target_modules = ["q_proj"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "is_lora"),
+    [
+        ("loss", 2, False),
+        ("gradient", 2, False),
+        pytest.param("gradient", 1, False, marks=pytest.mark.slow),
+        pytest.param("gradient", 3, False, marks=pytest.mark.slow),
+        pytest.param("gradient", 2, True, marks=pytest.mark.slow),
+        pytest.param("gradient", 3, True, marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_not_finite_stops_the_run_before_the_update(kind, stage, is_lora, poisoned, recipe, tmp_path):
     base, token, step, num_rows, holders, around = poisoned
+    if is_lora:
+        recipe.write_text(recipe.read_text() + LORA)
+        open_first_layer(base)
     if kind == "loss":
         poison(base, token, value=float("nan"))
     else:  # the derivative of the first norm overflows, its value does not
         poison(base, token, value=1e-15, rms_norm_eps=0.0)
-    output = train(recipe, ["machine.save_every_steps=1", "machine.keep_checkpoints=50"], exit_code=1)
+    saving = ["machine.save_every_steps=1", "machine.keep_checkpoints=50"]
+    output = train(recipe, [*saving, f"machine.zero_stage={stage}"], exit_code=1)
     assert f"error: the {kind} of step {step} is not finite" in output, output[-3000:]
     assert TRACEBACK not in output
     saved = sorted((tmp_path / "runs/mini/checkpoints").glob("step-*"))
     assert [path.name for path in saved] == [f"step-{number:06d}" for number in range(1, step)]
-    if kind == "loss":
-        named = [line.split()[3].rstrip(",") for line in output.splitlines() if line.startswith("  rank ")]
-        assert f"is not finite in {num_rows} of 4 sequences" in output
-        assert holders <= set(named) <= around
+    named = [line.split()[3].rstrip(",") for line in output.splitlines() if line.startswith("  rank ")]
+    assert f" {num_rows} of 4 sequences; the weights after step {step - 1} are untouched" in output
+    assert holders <= set(named) <= around
 
 
 STOPPED_BY_CALL = """
@@ -184,32 +213,21 @@ def test_a_start_tells_shards_and_code_apart(recipe, training_data):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(mount_disk):
     """A file system that holds the start of a run, one checkpoint, and no second one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1100k", "tmpfs", str(folder)], check=False, capture_output=True, text=True
-    )
-    if mount.returncode:
-        pytest.skip(f"mounting a small disk is not permitted here: {mount.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    return mount_disk("1100k")
 
 
 def test_a_full_disk_leaves_the_last_whole_checkpoint(small_disk, training_data, tmp_path):
     recipe = write_recipe(tmp_path / "mini.toml", runs=small_disk, data=training_data)
     output = train(recipe, exit_code=2)
-    assert "error: step 8 could not be saved: the disk is too full; a checkpoint needs at least " in output, output[
-        -3000:
-    ]
+    assert "the disk will become full: 2 more checkpoints of about " in output, output[-3000:]
+    assert "error: step 8 could not be saved: the disk is too full; a checkpoint needs about " in output, output[-3000:]
     assert "The newest one there is step-000004" in output
     assert TRACEBACK not in output
     checkpoints = small_disk / "mini/checkpoints"
     assert [path.name for path in checkpoints.iterdir()] == ["step-000004"]
-    files = artifacts.verify_manifest(checkpoints / "step-000004")["files"]
-    needed = sum(file["bytes"] for file in files.values())
-    assert f"needs at least {needed:,} bytes, and " in output
+    artifacts.verify_manifest(checkpoints / "step-000004")
 
 
 def test_a_write_that_fails_in_one_process_ends_all_of_them(recipe, tmp_path):
