@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,19 @@ def require_agreement(recipe: TrainingRecipe) -> None:
             raise UserError(
                 f"the processes do not agree: {difference}; give every machine the same code, command and data"
             )
+
+
+def require_everywhere(checks: Sequence[Callable[[], None]]) -> None:
+    """Check every process's own machine, and let all processes refuse what one of them must."""
+    refusal = None
+    try:
+        for check in checks:
+            check()
+    except UserError as error:
+        refusal = str(error)
+    for host, text in gathered((socket.gethostname(), refusal)):
+        if text is not None:
+            raise UserError(f"on {host}: {text}")
 
 
 def describe_start(recipe: TrainingRecipe) -> dict[str, Any]:

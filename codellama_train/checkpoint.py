@@ -20,6 +20,7 @@ from codellama_train.console import UserError
 from codellama_train.disk_space import checkpoint_bytes, failure_on_first, free_bytes, watched_writes
 from codellama_train.distributed import Processes, from_first, gathered
 from codellama_train.engine import micro_steps
+from codellama_train.nvme import is_on_drive, load_same_layout, mapped_state
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.relayout import load_from_other_layout
 from codellama_train.run_folder import CHECKPOINTS, METRICS_FILE
@@ -90,7 +91,7 @@ def _write(
     seconds: dict[str, float],
 ) -> str | None:
     """Fill the folder of a checkpoint; where that fails in any process, tell all of them why."""
-    with timed("writing", seconds), watched_writes(engine) as writes:
+    with timed("writing", seconds), watched_writes(engine) as writes, mapped_state(engine):
         # What is frozen is the base's, which a run starts from anyway.
         engine.save_checkpoint(str(partial), tag=ENGINE, save_latest=False, exclude_frozen_parameters=True)
     everywhere = gathered((writes.failures, list(position.lanes)))
@@ -142,7 +143,9 @@ def load_newest(recipe: TrainingRecipe, engine: Any, processes: Processes) -> Po
         return None
     manifest = artifacts.finished_manifest(path)
     saved_layout, asked = manifest["layout"], layout(recipe, processes)
-    if saved_layout == asked:
+    if saved_layout == asked and is_on_drive(engine):
+        load_same_layout(path / ENGINE, engine, step=manifest["step"])
+    elif saved_layout == asked:
         loaded, _ = engine.load_checkpoint(
             str(path), tag=ENGINE, load_module_strict=recipe.lora is None, load_lr_scheduler_states=False
         )
@@ -158,8 +161,12 @@ def load_newest(recipe: TrainingRecipe, engine: Any, processes: Processes) -> Po
 
 
 def layout(recipe: TrainingRecipe, processes: Processes) -> dict[str, Any]:
-    """Say how the optimizer's state is cut up on disk; at stage 1, DeepSpeed has another optimizer for accumulation."""
-    accumulates = micro_steps(recipe, processes.num_ranks) > 1
+    """Say how the optimizer's state is cut up on disk; at stage 1, DeepSpeed has another optimizer for accumulation.
+
+    It has none for accumulation with offload, and where state lies while training is not to be seen in files.
+    """
+    offload = recipe.machine.offload
+    accumulates = micro_steps(recipe, processes.num_ranks) > 1 and (offload is None or offload.optimizer is None)
     return {
         "processes": processes.num_ranks,
         "machine.zero_stage": recipe.machine.zero_stage,

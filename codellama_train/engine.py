@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import deepspeed
@@ -10,10 +11,13 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from codellama_train.distributed import Processes, training_dtype
-from codellama_train.model import build_model, restore_rotary_precision
+from codellama_train.model import build_model, empty_model, restore_rotary_precision
+from codellama_train.offload import fit_buffers, memory_settings
 from codellama_train.quantization import quantize_layer
 from codellama_train.recipe.training import TrainingRecipe, sequences_per_rank
 from codellama_train.tokens.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 
 def micro_steps(recipe: TrainingRecipe, num_ranks: int) -> int:
@@ -31,7 +35,7 @@ def deepspeed_config(recipe: TrainingRecipe, *, num_ranks: int, bfloat16: bool) 
         "bf16": {"enabled": bfloat16},
         # In bfloat16 a sum over many micro-steps loses the small gradients (1.35 % error at 128 micro-steps).
         **({"data_types": {"grad_accum_dtype": "fp32"}} if accumulation > 1 else {}),
-        "zero_optimization": {"stage": recipe.machine.zero_stage},
+        **memory_settings(recipe),
         "steps_per_print": 1 << 62,
     }
 
@@ -52,9 +56,14 @@ def place_model(recipe: TrainingRecipe, tokenizer: Tokenizer, processes: Process
     """
     dtype = training_dtype(processes.device)
     settings = deepspeed_config(recipe, num_ranks=processes.num_ranks, bfloat16=dtype == torch.bfloat16)
+    fit_buffers(settings, empty_model(recipe, tokenizer), num_ranks=processes.num_ranks)
+    swapper = None  # one for the whole model, where weights lie on a drive
 
     def keep_share(module: nn.Module) -> None:
-        deepspeed.zero.Init(module=module, config_dict_or_path=settings, dtype=dtype)
+        nonlocal swapper
+        swapper = deepspeed.zero.Init(
+            module=module, config_dict_or_path=settings, dtype=dtype, param_swapper=swapper
+        ).param_swapper
 
     is_quantized = recipe.lora is not None and recipe.lora.quantization is not None
     after_each = quantize_layer if is_quantized else keep_share if recipe.machine.zero_stage == 3 else None
@@ -76,7 +85,10 @@ def start_engine(model: nn.Module, config: Any, *, recipe: TrainingRecipe, proce
         eps=recipe.optimizer.epsilon,
         fused=True,
     )
+    if dtype != torch.bfloat16:
+        logger.warning("this machine does not compute in bfloat16; training is in float32, slower and in more memory")
     settings = deepspeed_config(recipe, num_ranks=processes.num_ranks, bfloat16=dtype == torch.bfloat16)
+    fit_buffers(settings, model, num_ranks=processes.num_ranks)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     restore_rotary_precision(model, config)
     return engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codellama_train.console import print_table
+from codellama_train.recipe.machine import Offload
 from codellama_train.recipe.training import TrainingRecipe, sequences_per_rank
 from codellama_train.schedule import learning_rate
 
@@ -32,6 +33,8 @@ def print_plan(recipe: TrainingRecipe, *, num_ranks: int) -> None:
         ("trained", "LoRA adapters" if recipe.lora else "all weights"),
         ("validation", describe_validation(recipe)),
         ("ZeRO stage", machine.zero_stage),
+        ("offload", describe_offload(machine.offload) if machine.offload else "none"),
+        ("kernels", "compiled" if machine.compile else machine.kernels or "PyTorch's"),
     ]
     print_table(recipe.name, ["", "value"], facts)
     total = steps * recipe.batch.tokens_per_step
@@ -46,3 +49,10 @@ def describe_validation(recipe: TrainingRecipe) -> str:
         return "none"
     sequences = table.sequences_per_source * len(table.shards)
     return f"every {table.every_steps:,} steps and at the end, {sequences:,} held-out sequences"
+
+
+def describe_offload(offload: Offload) -> str:
+    """Say what leaves the devices for where."""
+    places = {"optimizer": offload.optimizer, "parameters": offload.parameters}
+    text = ", ".join(f"{what} to {place}" for what, place in places.items() if place)
+    return f"{text} at {offload.nvme_path}" if offload.nvme_path else text

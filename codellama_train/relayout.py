@@ -25,9 +25,8 @@ from deepspeed.utils import (
 from torch import Tensor
 
 from codellama_train.distributed import Processes, barrier
+from codellama_train.nvme import MOMENTS, WEIGHT, fill, is_on_drive
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
-WEIGHT = "fp32"
 PARTITIONS = ("single_partition_of_fp32_groups", "fp32_groups_flat_partition", "fp32_partitioned_groups_flat")
 
 logger = logging.getLogger(__name__)
@@ -38,10 +37,13 @@ def load_from_other_layout(saved: Path, engine: Any, *, step: int, scratch: Path
     if processes.is_first:
         convert(saved, scratch)
     barrier()
-    create_moments(engine, step=step)
-    for name, parameter in engine.module.named_parameters():
-        if parameter.requires_grad:
-            restore(parameter, {kind: read(scratch, name, kind) for kind in (WEIGHT, *MOMENTS)})
+    if is_on_drive(engine):
+        fill(engine, step=step, read=lambda group: own_group(engine, scratch, group))
+    else:
+        create_moments(engine, step=step)
+        for name, parameter in engine.module.named_parameters():
+            if parameter.requires_grad:
+                restore(parameter, {kind: read(scratch, name, kind) for kind in (WEIGHT, *MOMENTS)})
     engine.global_steps = step
     barrier()
     if processes.is_first:
@@ -94,6 +96,16 @@ def restore(parameter: Any, whole: dict[str, Tensor]) -> None:
             safe_set_full_optimizer_state(parameter, whole[kind].to(parameter.device), kind)
     with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=is_partitioned), torch.no_grad():
         parameter.copy_(whole[WEIGHT].view_as(parameter))
+
+
+def own_group(engine: Any, scratch: Path, group: int) -> dict[str, Tensor]:
+    """Read this process's part of a group of parameters at ZeRO 3, flat as it lies on a drive."""
+    names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
+    parameters = engine.optimizer.fp16_groups[group]
+    return {
+        kind: torch.cat([own_part(each, read(scratch, names[id(each)], kind)).cpu() for each in parameters])
+        for kind in (WEIGHT, *MOMENTS)
+    }
 
 
 def own_part(parameter: Any, whole: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from codellama_train import checkpoint
-from codellama_train.agreement import require_agreement
+from codellama_train.agreement import require_agreement, require_everywhere
 from codellama_train.console import RunFailure
 from codellama_train.disk_space import require_room
 from codellama_train.distributed import gathered, start_processes, summed
@@ -19,11 +20,13 @@ from codellama_train.engine import micro_steps, place_model, set_learning_rate, 
 from codellama_train.export import export_run
 from codellama_train.flops import ModelFlops, peak_flops, training_flops_per_token
 from codellama_train.forward import forward_rows
+from codellama_train.kernels import require_kernels, use_kernels
 from codellama_train.lora import adapted
 from codellama_train.loss import TrainingModel
 from codellama_train.metrics import LossSums, MetricsLog, peak_memory_bytes
 from codellama_train.model import assert_rope_theta, load_tokenizer
 from codellama_train.not_finite import gradient_failure, loss_failure
+from codellama_train.offload import require_drive
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import claim, describe_software, lock
 from codellama_train.schedule import learning_rate
@@ -58,12 +61,14 @@ class Run:
             logging.getLogger().setLevel(logging.ERROR)
         require_trackers(recipe)
         require_agreement(recipe)
+        require_everywhere([partial(require_kernels, recipe.machine), partial(require_drive, recipe.machine)])
         require_whole_base(recipe, self.processes)
         self.tokenizer = load_tokenizer(recipe.model)
         self.tokenizer.for_transformers()  # refuses now, not after training, what cannot be exported
         self.mixture = open_mixture(recipe, self.tokenizer)
         self.validation = Validator(recipe, self.tokenizer, self.processes) if recipe.validation else None
         model = place_model(recipe, self.tokenizer, self.processes)
+        use_kernels(model, recipe.machine)
         if recipe.machine.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         trained = adapted(model, recipe, self.tokenizer)

@@ -125,20 +125,22 @@ rank = 4
 alpha = 8
 target_modules = ["q_proj"]
 """
+OFFLOADED = ["machine.offload.optimizer=cpu"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "stage", "is_lora"),
+    ("kind", "overrides", "is_lora"),
     [
-        ("loss", 2, False),
-        ("gradient", 2, False),
-        pytest.param("gradient", 1, False, marks=pytest.mark.slow),
-        pytest.param("gradient", 3, False, marks=pytest.mark.slow),
-        pytest.param("gradient", 2, True, marks=pytest.mark.slow),
-        pytest.param("gradient", 3, True, marks=pytest.mark.slow),
+        ("loss", [], False),
+        ("gradient", [], False),
+        *(
+            pytest.param("gradient", [f"machine.zero_stage={stage}", *more], is_lora, marks=pytest.mark.slow)
+            for stage in (1, 2, 3)
+            for more, is_lora in (([], False), ([], True), (OFFLOADED, False))
+        ),
     ],
 )
-def test_what_is_not_finite_stops_the_run_before_the_update(kind, stage, is_lora, poisoned, recipe, tmp_path):
+def test_what_is_not_finite_stops_the_run_before_the_update(kind, overrides, is_lora, poisoned, recipe, tmp_path):
     base, token, step, num_rows, holders, around = poisoned
     if is_lora:
         recipe.write_text(recipe.read_text() + LORA)
@@ -148,7 +150,7 @@ def test_what_is_not_finite_stops_the_run_before_the_update(kind, stage, is_lora
     else:  # the derivative of the first norm overflows, its value does not
         poison(base, token, value=1e-15, rms_norm_eps=0.0)
     saving = ["machine.save_every_steps=1", "machine.keep_checkpoints=50"]
-    output = train(recipe, [*saving, f"machine.zero_stage={stage}"], exit_code=1)
+    output = train(recipe, [*saving, *overrides], exit_code=1)
     assert f"error: the {kind} of step {step} is not finite" in output, output[-3000:]
     assert TRACEBACK not in output
     saved = sorted((tmp_path / "runs/mini/checkpoints").glob("step-*"))

@@ -45,6 +45,12 @@ def test_value_out_of_range(project, recipe):
     assert "machine.zero_stage = 7" in refusal(project, recipe, "machine.zero_stage=7")
 
 
+def test_kernels_that_this_machine_lacks(project, recipe, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    message = refusal(project, recipe, "machine.kernels=liger")
+    assert "machine.kernels='liger' needs a GPU, and there is none here" in message
+
+
 def test_missing_base_of_the_same_family(project, recipe, tmp_path):
     text = recipe.read_text()
     recipe.write_text(text[: text.index("[model.architecture]")] + text[text.index("[data]\n") :])

@@ -55,15 +55,15 @@ def final_weights(run_dir: Path) -> str:
 
 
 def reference_run(
-    recipe: TrainingRecipe, tokenizer
+    recipe: TrainingRecipe, tokenizer, *, dtype: torch.dtype = torch.bfloat16
 ) -> tuple[list[float], list[float], dict[int, dict[str, torch.Tensor]]]:
-    """Train in plain torch: bfloat16 weights, float32 master copies, whole-batch loss.
+    """Train in plain torch: bfloat16 weights by default, float32 master copies, whole-batch loss.
 
     Gives losses, gradient norms and, after some steps, the weights.
     """
     model = build_model(recipe, tokenizer)
     master = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    model = model.bfloat16()
+    model = model.to(dtype)
     restore_rotary_precision(model, model.config)
     groups = [
         {"params": [weight for weight in master.values() if weight.dim() >= 2], "weight_decay": 0.1},
