@@ -108,7 +108,7 @@ def test_a_run_ends_the_same_wherever_its_state_lies_meanwhile(legs, reference, 
 def test_adapters_equal_plain_torch(stage, overrides, training_data, tokenizer, tmp_path):
     if "machine.offload.optimizer=nvme" in overrides:
         overrides = [*overrides, f"machine.offload.nvme_path={tmp_path}"]
-    base = write_base(tmp_path / "base", tokenizer, tied=False, stage=stage)
+    base = write_base(tmp_path / "base", tokenizer, tied=False, is_wide=stage == 3)
     recipe = write_lora_recipe(tmp_path, training_data, base, kind="lora")
     train(recipe, [f"machine.zero_stage={stage}", *overrides])
     losses, norms, weights = lora_reference_run(recipe)

@@ -97,21 +97,29 @@ def reference_run(
 
 @pytest.fixture(scope="module")
 def reference(whole_run, tokenizer):
+    return reference_run(load(TrainingRecipe, whole_run[0]), tokenizer)
+
+
+@pytest.fixture(scope="module")
+def held_out(whole_run, tokenizer):
     recipe = load(TrainingRecipe, whole_run[0])
-    rows = {
+    return {
         name: held_out_rows(name, folder, tokenizer=tokenizer, sequence_length=64, num_rows=5, document_mask=False)
         for name, folder in recipe.validation.shards.items()
     }
-    return *reference_run(recipe, tokenizer), rows
 
 
 def check_against(reference, run_dir: Path) -> None:
-    losses, norms, weights, held_out = reference
+    losses, norms, weights = reference
     records = read_metrics(run_dir)
     windows = [losses[start : start + 3] for start in range(0, 12, 3)]  # a line of metrics covers three steps
     assert [record["loss"] for record in records] == pytest.approx([sum(part) / 3 for part in windows], rel=5e-3)
     assert [record["gradient_norm"] for record in records] == pytest.approx(norms[2::3], rel=3e-2)
     assert relative_distance(load_file(run_dir / "final/model.safetensors"), weights[12]) < 0.02
+
+
+def check_validation(held_out, run_dir: Path) -> None:
+    records = read_metrics(run_dir)
     assert [bool(record["validation_loss_by_source"]) for record in records] == [False, True, False, True]
     final = AutoModelForCausalLM.from_pretrained(run_dir / "final", dtype=torch.bfloat16)
     plain = {source: plain_loss(final, rows) for source, rows in held_out.items()}
@@ -129,22 +137,25 @@ def plain_loss(model, rows) -> float:
     return total / count
 
 
-def test_two_processes_with_zero_2_equal_plain_torch(whole_run, reference):
+def test_two_processes_with_zero_2_equal_plain_torch(whole_run, reference, held_out):
     check_against(reference, whole_run[1])
+    check_validation(held_out, whole_run[1])
 
 
 @pytest.mark.parametrize(("stage", "activation_checkpointing"), [(1, "false"), (3, "true")])
-def test_other_zero_stages_equal_plain_torch(stage, activation_checkpointing, whole_run, reference, tmp_path):
+def test_other_zero_stages_equal_plain_torch(stage, activation_checkpointing, whole_run, reference, held_out, tmp_path):
     recipe, run_dir = another(whole_run[0], tmp_path)
     train(recipe, [f"machine.zero_stage={stage}", f"machine.activation_checkpointing={activation_checkpointing}"])
     check_against(reference, run_dir)
+    check_validation(held_out, run_dir)
 
 
-def test_one_process_without_a_launcher_equals_plain_torch(whole_run, reference, tmp_path, project):
+def test_one_process_without_a_launcher_equals_plain_torch(whole_run, reference, held_out, tmp_path, project):
     recipe, run_dir = another(whole_run[0], tmp_path)
     command = [sys.executable, "scripts/train.py", str(recipe), "machine.sequences_per_device=3"]
     subprocess.run(command, cwd=project, check=True, capture_output=True)
     check_against(reference, run_dir)
+    check_validation(held_out, run_dir)
 
 
 def test_validation_changes_nothing_that_is_learned(whole_run, tmp_path):
