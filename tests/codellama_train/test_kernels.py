@@ -83,7 +83,7 @@ def test_a_compiled_run_ends_as_an_ordinary_one(kind, stage, training_data, toke
     run_dirs = []
     for name, more in (("ordinary", []), ("compiled", ["machine.compile=true"])):
         if kind == "lora":
-            base = write_base(tmp_path / name / "base", tokenizer, tied=False, stage=stage)
+            base = write_base(tmp_path / name / "base", tokenizer, tied=False, is_wide=stage == 3)
             recipe = write_lora_recipe(tmp_path / name, training_data, base, kind="lora")
             run_dirs.append(tmp_path / name / "runs/adapters")
         else:
