@@ -11,14 +11,16 @@ from test_train import reference_run
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
 
+OFFLOADED = "machine.offload.optimizer=cpu"
+
 
 @pytest.mark.parametrize(
     ("processes", "overrides"),
     [
         (2, ["machine.zero_stage=2"]),
-        (1, ["machine.zero_stage=1", "machine.offload.optimizer=cpu"]),
-        (1, ["machine.zero_stage=2", "machine.offload.optimizer=cpu"]),
-        (1, ["machine.zero_stage=3", "machine.offload.optimizer=cpu"]),
+        pytest.param(1, ["machine.zero_stage=1", OFFLOADED], marks=pytest.mark.slow),
+        pytest.param(1, ["machine.zero_stage=2", OFFLOADED], marks=pytest.mark.slow),
+        pytest.param(1, ["machine.zero_stage=3", OFFLOADED], marks=pytest.mark.slow),
     ],
 )
 def test_without_bfloat16_a_run_is_in_float32_and_says_so_once(
