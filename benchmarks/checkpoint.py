@@ -96,7 +96,7 @@ def measure(options: argparse.Namespace) -> None:
     """Save in each manner in turn, verify in each manner, and print what it took."""
     from codellama_train import checkpoint
     from codellama_train.disk_space import checkpoint_bytes
-    from codellama_train.distributed import barrier, from_first, start_processes
+    from codellama_train.distributed import barrier, from_first, gathered, start_processes
     from codellama_train.shared_checksums import damage_together
 
     (stage,) = options.stages
@@ -138,11 +138,13 @@ def measure(options: argparse.Namespace) -> None:
         "verifying by the first process": verify_alone,
         "verifying, ours": verify_ours,
     }
-    seconds = in_turn(manners, rounds=options.rounds, clean=lambda: clean(folder / "bare", processes))
+    seconds, own_cpu_seconds = in_turn(manners, rounds=options.rounds, clean=lambda: clean(folder / "bare", processes))
+    everywhere = gathered(own_cpu_seconds)
+    busiest = {name: max(own[name] for own in everywhere) for name in manners}
     if not processes.is_first:
         return
     size = sum(file.stat().st_size for file in checkpoint.saved(recipe.run_dir)[0].rglob("*") if file.is_file())
-    show(stage, seconds, parts[1:], num_parameters=num_parameters, size=size)
+    show(stage, seconds, busiest, parts[1:], num_parameters=num_parameters, size=size)
     about = checkpoint_bytes(engine).about
     print(f"foretold {about:,} bytes, taken {size:,}: {about / size:.3f}")
     show_7b(size / num_parameters, size / median(seconds["ours"]))
@@ -174,16 +176,24 @@ def trained_engine(recipe: TrainingRecipe, processes: Any) -> tuple[Any, int]:
 
 def in_turn(
     manners: dict[str, Callable[[], None]], *, rounds: int, clean: Callable[[], None]
-) -> dict[str, list[float]]:
-    """Time each manner once a round, after a first round that does not count, with all earlier writes on the disk."""
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Time each manner once a round, after a first round that does not count, with all earlier writes on the disk.
+
+    Gives its seconds by the clock, and the median of this process's seconds of processor, other threads included.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in manners}
+    cpu_seconds: dict[str, list[float]] = {name: [] for name in manners}
     for _ in range(rounds + 1):
         for name, run in manners.items():
             clean()
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             run()
             seconds[name].append(time.perf_counter() - started)
-    return {name: values[1:] for name, values in seconds.items()}
+            cpu_seconds[name].append(time.process_time() - cpu_started)
+    return (
+        {name: values[1:] for name, values in seconds.items()},
+        {name: median(values[1:]) for name, values in cpu_seconds.items()},
+    )
 
 
 def clean(folder: Path, processes: Any) -> None:
@@ -197,20 +207,29 @@ def clean(folder: Path, processes: Any) -> None:
 
 
 def show(
-    stage: int, seconds: dict[str, list[float]], parts: list[dict[str, float]], *, num_parameters: int, size: int
+    stage: int,
+    seconds: dict[str, list[float]],
+    busiest: dict[str, float],
+    parts: list[dict[str, float]],
+    *,
+    num_parameters: int,
+    size: int,
 ) -> None:
-    """Print each manner's median."""
-    ours = median(seconds["ours"])
-    rows = [(name, median(values), size / median(values) / 1e6) for name, values in seconds.items()]
-    rows[3:3] = [
-        (f"  of it {name}", median(part[name] for part in parts), f"{median(part[name] for part in parts) / ours:.0%}")
-        for name in parts[0]
+    """Print each manner's median by the clock, and the processor's seconds of the busiest process."""
+    middle = {name: median(values) for name, values in seconds.items()}
+    rows: list[tuple[str, float, str, str]] = [
+        (name, middle[name], f"{size / middle[name] / 1e6:,.0f}", f"{busiest[name]:.2f}") for name in seconds
     ]
+    of_parts = {name: median(part[name] for part in parts) for name in parts[0]}
+    rows[3:3] = [(f"  of it {name}", part, f"{part / middle['ours']:.0%}", "") for name, part in of_parts.items()]
     title = f"ZeRO {stage}, {num_parameters:,} parameters, {size / 1e9:.2f} GB in a checkpoint"
-    print_table(title, ["", "seconds", "MB/s, or share"], rows)
-    saving = median(seconds["all checksums by the first process"]) / ours
-    verifying = median(seconds["verifying by the first process"]) / median(seconds["verifying, ours"])
-    print(f"ratio of the first process alone to ours: saving {saving:.2f}, verifying {verifying:.2f}")
+    print_table(title, ["", "seconds", "MB/s, or share", "busiest process"], rows)
+    for what, peer, ours in (
+        ("saving", "all checksums by the first process", "ours"),
+        ("verifying", "verifying by the first process", "verifying, ours"),
+    ):
+        ratios = f"{middle[peer] / middle[ours]:.2f} by the clock, {busiest[peer] / busiest[ours]:.2f} by the processor"
+        print(f"{what}, the first process alone to ours: {ratios}")
 
 
 def show_7b(bytes_per_parameter: float, bytes_per_second: float) -> None:

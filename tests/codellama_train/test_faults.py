@@ -196,8 +196,8 @@ def live_through(more: Sequence[Fault], rng: random.Random, run: Run) -> None:
     kill_at_a_place(rng, run)
     path = rng.choice(files_of(run.saved()[-1]))
     damage(rng, path)
-    output = kill_in_a_step_or_save(rng, run)
     named = path.parent if path.name == artifacts.MANIFEST and not path.exists() else path
+    output = kill_in_a_step_or_save(rng, run)
     assert f"passing over a damaged checkpoint: {named}" in output, output[-4000:]
     for fault in more:
         fault(rng, run)
