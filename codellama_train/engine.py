@@ -14,7 +14,7 @@ from codellama_train.distributed import Processes, training_dtype
 from codellama_train.model import build_model, empty_model, restore_rotary_precision
 from codellama_train.offload import fit_buffers, memory_settings
 from codellama_train.quantization import quantize_layer
-from codellama_train.recipe.training import TrainingRecipe, sequences_per_rank
+from codellama_train.recipe.training import TrainingRecipe, sequence_groups, sequences_per_rank
 from codellama_train.tokens.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 def micro_steps(recipe: TrainingRecipe, num_ranks: int) -> int:
     """Count the forward-backward passes of a step on each device."""
-    return -(-sequences_per_rank(recipe.sequences_per_step, num_ranks) // recipe.machine.sequences_per_device)
+    rows = sequences_per_rank(recipe.sequences_per_step, sequence_groups(num_ranks, recipe.machine.sequence_parallel))
+    return -(-rows // recipe.machine.sequences_per_device)
 
 
 def deepspeed_config(recipe: TrainingRecipe, *, num_ranks: int, bfloat16: bool) -> dict[str, Any]:

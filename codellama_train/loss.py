@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from codellama_train.sequence_slices import WHOLE_SEQUENCES, SequenceShare
 from codellama_train.tokens.rows import IGNORED
 
 CHUNK_TOKENS = 1024
@@ -110,21 +111,23 @@ class LossHead(nn.Module):
 class TrainingModel(nn.Module):
     """A causal language model that gives per-token losses: what the training loop calls."""
 
-    def __init__(self, causal: nn.Module) -> None:
+    def __init__(self, causal: nn.Module, share: SequenceShare = WHOLE_SEQUENCES) -> None:
         super().__init__()
-        self.causal = causal
+        self.causal, self.share = causal, share
 
     def forward(self, input_ids: Tensor, labels: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give the loss summed over predicted tokens, and each token's loss for the record.
 
         input_ids, labels: (batch, sequence); labels are already shifted. Without positions, rows are causal throughout:
         documents of one row see those before them, as in the paper. With positions (batch, sequence) that restart at
-        every document, each document sees itself alone.
+        every document, each document sees itself alone. Where processes share sequences, input_ids and labels are this
+        one's slice, and positions those of the whole row.
         """
         causal: Any = self.causal
         base = causal.get_base_model() if hasattr(causal, "get_base_model") else causal
         mask = None if positions is None else document_mask(positions)
-        output = base.model(input_ids=input_ids, attention_mask=mask, position_ids=positions, use_cache=False)
+        position_ids = self.share.position_ids(input_ids, positions)
+        output = base.model(input_ids=input_ids, attention_mask=mask, position_ids=position_ids, use_cache=False)
         hidden = output.last_hidden_state
         losses: Tensor = base.lm_head(hidden, labels)
         return losses.sum(), losses.detach()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -21,10 +22,19 @@ MOST_NAMED = 10
 
 
 def loss_failure(
-    step: int, batch: StepBatch, losses: Tensor, *, sources: Sequence[MixtureSource], processes: Processes
+    step: int,
+    batch: StepBatch,
+    losses: Tensor,
+    *,
+    sources: Sequence[MixtureSource],
+    processes: Processes,
+    num_slices: int,
 ) -> RunFailure:
-    """Describe a step whose losses are not all finite; called by all processes, each with its rows' losses."""
-    place, documents = _places_of_all(batch, losses, sources=sources, processes=processes)
+    """Describe a step whose losses are not all finite; called by all processes, each with its rows' losses.
+
+    Of `num_slices` processes after one another, each has a slice of the same rows.
+    """
+    place, documents = _places_of_all(batch, losses, sources=sources, processes=processes, num_slices=num_slices)
     return RunFailure(
         f"the loss of step {step:,} is not finite in {place}; the weights after step {step - 1:,} are untouched. "
         f"{documents}"
@@ -39,6 +49,7 @@ def gradient_failure(
     run_again: Callable[[], object],
     sources: Sequence[MixtureSource],
     processes: Processes,
+    num_slices: int,
 ) -> RunFailure:
     """Describe a step whose losses are finite and whose gradient is not; called by all processes.
 
@@ -49,14 +60,15 @@ def gradient_failure(
     with watched_gradients(model) as watched:
         run_again()
     marks = torch.cat(watched.of_embedding)
+    describe_places = partial(_places_of_all, batch, sources=sources, processes=processes, num_slices=num_slices)
     beginning = f"the gradient of step {step:,} is not finite, though all its losses are"
     ending = f"the weights after step {step - 1:,} are untouched."
     if any(gathered(bool(marks.isnan().any()))):
-        place, documents = _places_of_all(batch, marks, sources=sources, processes=processes)
+        place, documents = describe_places(marks)
         return RunFailure(f"{beginning}: on its way to {place}; {ending} {documents}")
     by_weights = [torch.full_like(part, 0.0 if finite else torch.nan) for part, finite in watched.by_micro_step()]
     if any(gathered(bool(torch.cat(by_weights).isnan().any()))):
-        place, documents = _places_of_all(batch, torch.cat(by_weights), sources=sources, processes=processes)
+        place, documents = describe_places(torch.cat(by_weights))
         return RunFailure(f"{beginning}: that of a weight, in micro-steps of {place}; {ending} {documents}")
     return RunFailure(
         f"{beginning}, and so is that of every micro-step alone: their sum or its length is too large; {ending} "
@@ -107,17 +119,18 @@ def watched_gradients(model: Any) -> Iterator[WatchedGradients]:
 
 
 def _places_of_all(
-    batch: StepBatch, marks: Tensor, *, sources: Sequence[MixtureSource], processes: Processes
+    batch: StepBatch, marks: Tensor, *, sources: Sequence[MixtureSource], processes: Processes, num_slices: int
 ) -> tuple[str, str]:
     """Say in how many sequences of all processes marks are not finite, and name the first documents there."""
     marks = marks.cpu()
-    bad_rows = (~torch.isfinite(marks)).any(dim=1)
+    is_bad = (~torch.isfinite(marks)).any(dim=1)
     named = islice(describe_documents(batch, marks, sources=sources), MOST_NAMED)
-    everywhere = gathered((int(bad_rows.sum()), len(bad_rows), [f"rank {processes.rank}: {text}" for text in named]))
-    num_bad, num_rows = (sum(part[place] for part in everywhere) for place in (0, 1))
-    lines = [line for _, _, lines in everywhere for line in lines][:MOST_NAMED]
+    everywhere = gathered((is_bad, [f"rank {processes.rank}: {text}" for text in named]))
+    bad_slices = torch.stack([part for part, _ in everywhere])  # (processes, rows)
+    bad_rows = bad_slices.view(-1, num_slices, len(marks)).any(dim=1)
+    lines = [line for _, lines in everywhere for line in lines][:MOST_NAMED]
     documents = f"The documents there, at most {MOST_NAMED}:\n  " + "\n  ".join(lines)
-    return f"{num_bad:,} of {num_rows:,} sequences", documents
+    return f"{int(bad_rows.sum()):,} of {bad_rows.numel():,} sequences", documents
 
 
 def describe_documents(batch: StepBatch, marks: Tensor, *, sources: Sequence[MixtureSource]) -> Iterator[str]:

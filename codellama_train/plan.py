@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from codellama_train.console import print_table
 from codellama_train.recipe.machine import Offload
-from codellama_train.recipe.training import TrainingRecipe, sequences_per_rank
+from codellama_train.recipe.training import TrainingRecipe, sequence_groups, sequences_per_rank
 from codellama_train.schedule import learning_rate
 
 
 def print_plan(recipe: TrainingRecipe, *, num_ranks: int) -> None:
     """Print every derived number of a recipe for a number of devices."""
-    rows = sequences_per_rank(recipe.sequences_per_step, num_ranks)
+    groups = sequence_groups(num_ranks, recipe.machine.sequence_parallel)
+    rows = sequences_per_rank(recipe.sequences_per_step, groups)
     machine, optimizer, steps = recipe.machine, recipe.optimizer, recipe.steps
     origin = recipe.model.init_from or "random weights"
     facts: list[tuple[str, object]] = [
@@ -23,8 +24,10 @@ def print_plan(recipe: TrainingRecipe, *, num_ranks: int) -> None:
         ("sequence length in tokens", recipe.data.sequence_length),
         ("sequences per step (lanes)", recipe.sequences_per_step),
         ("devices", num_ranks),
+        ("devices that share each sequence", machine.sequence_parallel),
+        ("tokens of a sequence on each device", recipe.data.sequence_length // machine.sequence_parallel),
         ("sequences per device and step", rows),
-        ("padded rows per step", rows * num_ranks - recipe.sequences_per_step),
+        ("padded rows per step", rows * groups - recipe.sequences_per_step),
         ("gradient accumulation (micro-steps)", -(-rows // machine.sequences_per_device)),
         ("learning rate at the first step", f"{learning_rate(1, optimizer, steps=steps):.3g}"),
         (f"peak learning rate, from step {optimizer.warmup_steps:,}", f"{optimizer.peak_learning_rate:.3g}"),
@@ -32,6 +35,7 @@ def print_plan(recipe: TrainingRecipe, *, num_ranks: int) -> None:
         ("infilling rate", recipe.data.infilling.rate if recipe.data.infilling else "none"),
         ("trained", "LoRA adapters" if recipe.lora else "all weights"),
         ("validation", describe_validation(recipe)),
+        ("feed-forward tokens at once", machine.mlp_tile_tokens or "all"),
         ("ZeRO stage", machine.zero_stage),
         ("offload", describe_offload(machine.offload) if machine.offload else "none"),
         ("kernels", "compiled" if machine.compile else machine.kernels or "PyTorch's"),

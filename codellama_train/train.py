@@ -30,10 +30,13 @@ from codellama_train.offload import require_drive
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import claim, describe_software, lock
 from codellama_train.schedule import learning_rate
+from codellama_train.sequence_parallel import share_sequences
+from codellama_train.sequence_slices import SlicedBatches
 from codellama_train.shared_checksums import require_whole_base
 from codellama_train.stopping import StopRequest
+from codellama_train.tiled_mlp import run_in_tiles
 from codellama_train.timing import StepTimer, slowest_rank
-from codellama_train.tokens.batches import LaneBatches, StepBatch, open_mixture
+from codellama_train.tokens.batches import StepBatch, open_mixture
 from codellama_train.tokens.lane_state import LaneState
 from codellama_train.tokens.lanes import summarise
 from codellama_train.trackers import require_trackers
@@ -66,18 +69,23 @@ class Run:
         self.tokenizer = load_tokenizer(recipe.model)
         self.tokenizer.for_transformers()  # refuses now, not after training, what cannot be exported
         self.mixture = open_mixture(recipe, self.tokenizer)
-        self.validation = Validator(recipe, self.tokenizer, self.processes) if recipe.validation else None
         model = place_model(recipe, self.tokenizer, self.processes)
         use_kernels(model, recipe.machine)
+        share = share_sequences(model, recipe.machine.sequence_parallel, self.processes)
+        self.validation = None
+        if recipe.validation is not None:
+            self.validation = Validator(recipe, self.tokenizer, share=share, processes=self.processes)
         if recipe.machine.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+        if recipe.machine.mlp_tile_tokens:
+            run_in_tiles(model, tile_tokens=recipe.machine.mlp_tile_tokens)
         trained = adapted(model, recipe, self.tokenizer)
         self.flops = self._count_flops(trained, model.config)
         trained.train()  # a loaded model is in evaluation mode, in which activation checkpointing does nothing
         if self.processes.is_first:
             self.lock = lock(recipe.run_dir)
             claim(recipe, launch=self._describe_launch())
-        self.engine = start_engine(TrainingModel(trained), model.config, recipe=recipe, processes=self.processes)
+        self.engine = start_engine(TrainingModel(trained, share), model.config, recipe=recipe, processes=self.processes)
         assert_rope_theta(model, recipe.model.rope_theta)
         position = checkpoint.load_newest(recipe, self.engine, self.processes)
         if position is None and self.processes.is_first:
@@ -85,11 +93,8 @@ class Run:
         self.step = position.step if position else 0
         self.saved_step = position.step if position else None
         require_room(recipe, self.engine, step=self.step, processes=self.processes)
-        self.batches = LaneBatches(
-            self.mixture,
-            rank=self.processes.rank,
-            num_ranks=self.processes.num_ranks,
-            states=position.lanes if position else None,
+        self.batches = SlicedBatches(
+            self.mixture, share=share, processes=self.processes, states=position.lanes if position else None
         )
         self.window = Window(new_sums(self))
         if position is not None:
@@ -184,7 +189,14 @@ def accumulate_gradients(run: Run, batch: StepBatch, *, predicted_tokens: int) -
     summed(sums.values)
     if not math.isfinite(sums.total_loss()):
         losses = torch.cat(step_losses)
-        raise loss_failure(run.step + 1, batch, losses, sources=run.mixture.sources, processes=run.processes)
+        raise loss_failure(
+            run.step + 1,
+            batch,
+            losses,
+            sources=run.mixture.sources,
+            processes=run.processes,
+            num_slices=run.recipe.machine.sequence_parallel,
+        )
     return sums
 
 
@@ -212,6 +224,7 @@ def describe_gradient(run: Run, batch: StepBatch, *, predicted_tokens: int) -> R
         run_again=lambda: accumulate_gradients(run, batch, predicted_tokens=predicted_tokens),
         sources=run.mixture.sources,
         processes=run.processes,
+        num_slices=run.recipe.machine.sequence_parallel,
     )
 
 

@@ -57,6 +57,8 @@ class Machine(RecipeTable):
     offload: Offload | None = None
     compile: bool = False
     kernels: Literal["liger"] | None = None
+    sequence_parallel: Positive = 1  # devices that share each sequence
+    mlp_tile_tokens: Positive | None = None  # tokens whose feed-forward activations exist at once; None means all
     log_every_steps: Positive
     save_every_steps: Positive
     keep_checkpoints: Positive
@@ -79,6 +81,12 @@ class Machine(RecipeTable):
         if self.compile and self.kernels is not None:
             raise ValueError(
                 f"machine.compile=true and machine.kernels={self.kernels!r} fuse the same operations; choose one"
+            )
+        if self.compile and (self.sequence_parallel > 1 or self.mlp_tile_tokens):
+            key = "sequence_parallel" if self.sequence_parallel > 1 else "mlp_tile_tokens"
+            raise ValueError(
+                f"machine.compile=true and machine.{key}={getattr(self, key)} exclude each other: layers are compiled "
+                "in one piece, which the other cuts; choose one"
             )
         if self.compile and self.zero_stage == 3:
             raise ValueError(

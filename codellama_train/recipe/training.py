@@ -185,6 +185,15 @@ class TrainingRecipe(RecipeTable):
             )
         return self
 
+    @model_validator(mode="after")
+    def _slices_are_equal(self) -> TrainingRecipe:
+        if self.data.sequence_length % self.machine.sequence_parallel:
+            raise ValueError(
+                f"machine.sequence_parallel={self.machine.sequence_parallel} does not divide data.sequence_length="
+                f"{self.data.sequence_length:,}, of which each device takes an equal slice"
+            )
+        return self
+
     @property
     def run_dir(self) -> Path:
         """The folder that holds all this recipe produces."""
@@ -215,6 +224,17 @@ class TrainingRecipe(RecipeTable):
         return steps
 
 
+def sequence_groups(num_ranks: int, sequence_parallel: int) -> int:
+    """Count the groups of devices that share sequences, so many devices in each."""
+    groups, remainder = divmod(num_ranks, sequence_parallel)
+    if remainder or not groups:
+        raise UserError(
+            f"machine.sequence_parallel={sequence_parallel} does not divide the number of devices, {num_ranks}, which "
+            "share sequences in groups of that many; use a divisor, or another number of devices"
+        )
+    return groups
+
+
 def sequences_per_rank(sequences_per_step: int, num_ranks: int) -> int:
     """Rows each rank runs in a step; ranks that do not divide the batch run rows without predicted tokens."""
     rows = -(-sequences_per_step // num_ranks)
@@ -223,6 +243,6 @@ def sequences_per_rank(sequences_per_step: int, num_ranks: int) -> int:
         raise UserError(
             f"{num_ranks} devices do not divide the {sequences_per_step:,} sequences of a step: {wasted:.0%} of the "
             f"rows would be padding (at most {MOST_PADDED_ROWS:.0%}); use a number of devices that divides "
-            f"{sequences_per_step:,}"
+            f"{sequences_per_step:,}, where those that share sequences count as one"
         )
     return rows

@@ -133,6 +133,8 @@ OFFLOADED = ["machine.offload.optimizer=cpu"]
     [
         ("loss", [], False),
         ("gradient", [], False),
+        pytest.param("loss", ["machine.sequence_parallel=2"], False, marks=pytest.mark.slow),
+        pytest.param("gradient", ["machine.sequence_parallel=2"], False, marks=pytest.mark.slow),
         *(
             pytest.param("gradient", [f"machine.zero_stage={stage}", *more], is_lora, marks=pytest.mark.slow)
             for stage in (1, 2, 3)
