@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -22,19 +21,10 @@ MOST_NAMED = 10
 
 
 def loss_failure(
-    step: int,
-    batch: StepBatch,
-    losses: Tensor,
-    *,
-    sources: Sequence[MixtureSource],
-    processes: Processes,
-    num_slices: int,
+    step: int, batch: StepBatch, losses: Tensor, *, sources: Sequence[MixtureSource], processes: Processes
 ) -> RunFailure:
-    """Describe a step whose losses are not all finite; called by all processes, each with its rows' losses.
-
-    Of `num_slices` processes after one another, each has a slice of the same rows.
-    """
-    place, documents = _places_of_all(batch, losses, sources=sources, processes=processes, num_slices=num_slices)
+    """Describe a step whose losses are not all finite; called by all processes, each with its rows' losses."""
+    place, documents = _places_of_all(batch, losses, sources=sources, processes=processes)
     return RunFailure(
         f"the loss of step {step:,} is not finite in {place}; the weights after step {step - 1:,} are untouched. "
         f"{documents}"
@@ -49,7 +39,6 @@ def gradient_failure(
     run_again: Callable[[], object],
     sources: Sequence[MixtureSource],
     processes: Processes,
-    num_slices: int,
 ) -> RunFailure:
     """Describe a step whose losses are finite and whose gradient is not; called by all processes.
 
@@ -60,15 +49,14 @@ def gradient_failure(
     with watched_gradients(model) as watched:
         run_again()
     marks = torch.cat(watched.of_embedding)
-    describe_places = partial(_places_of_all, batch, sources=sources, processes=processes, num_slices=num_slices)
     beginning = f"the gradient of step {step:,} is not finite, though all its losses are"
     ending = f"the weights after step {step - 1:,} are untouched."
     if any(gathered(bool(marks.isnan().any()))):
-        place, documents = describe_places(marks)
+        place, documents = _places_of_all(batch, marks, sources=sources, processes=processes)
         return RunFailure(f"{beginning}: on its way to {place}; {ending} {documents}")
     by_weights = [torch.full_like(part, 0.0 if finite else torch.nan) for part, finite in watched.by_micro_step()]
     if any(gathered(bool(torch.cat(by_weights).isnan().any()))):
-        place, documents = describe_places(torch.cat(by_weights))
+        place, documents = _places_of_all(batch, torch.cat(by_weights), sources=sources, processes=processes)
         return RunFailure(f"{beginning}: that of a weight, in micro-steps of {place}; {ending} {documents}")
     return RunFailure(
         f"{beginning}, and so is that of every micro-step alone: their sum or its length is too large; {ending} "
@@ -119,15 +107,15 @@ def watched_gradients(model: Any) -> Iterator[WatchedGradients]:
 
 
 def _places_of_all(
-    batch: StepBatch, marks: Tensor, *, sources: Sequence[MixtureSource], processes: Processes, num_slices: int
+    batch: StepBatch, marks: Tensor, *, sources: Sequence[MixtureSource], processes: Processes
 ) -> tuple[str, str]:
     """Say in how many sequences of all processes marks are not finite, and name the first documents there."""
     marks = marks.cpu()
     is_bad = (~torch.isfinite(marks)).any(dim=1)
     named = islice(describe_documents(batch, marks, sources=sources), MOST_NAMED)
     everywhere = gathered((is_bad, [f"rank {processes.rank}: {text}" for text in named]))
-    bad_slices = torch.stack([part for part, _ in everywhere])  # (processes, rows)
-    bad_rows = bad_slices.view(-1, num_slices, len(marks)).any(dim=1)
+    num_slices = batch.positions.shape[1] // marks.shape[1]  # of which neighbouring processes have one each
+    bad_rows = torch.stack([part for part, _ in everywhere]).view(-1, num_slices, len(marks)).any(dim=1)
     lines = [line for _, lines in everywhere for line in lines][:MOST_NAMED]
     documents = f"The documents there, at most {MOST_NAMED}:\n  " + "\n  ".join(lines)
     return f"{int(bad_rows.sum()):,} of {bad_rows.numel():,} sequences", documents

@@ -24,7 +24,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from codellama_train.console import UserError
 from codellama_train.distributed import Processes
 from codellama_train.recipe.training import sequence_groups
-from codellama_train.sequence_slices import WHOLE_SEQUENCES, SequenceShare
+from codellama_train.sequence_slices import WHOLE_SEQUENCES, SequenceShare, share_of
 
 ATTENTION = (
     "ulysses"  # transformers makes no mask for a name that it does not know: what is masked is said by the caller
@@ -45,11 +45,11 @@ def share_sequences(model: Any, num_slices: int, processes: Processes) -> Sequen
         return WHOLE_SEQUENCES
     new_subgroups: Any = dist.new_subgroups
     group, _ = new_subgroups(num_slices)
-    # The exchange fills a buffer in a way that the compiler would take for a constant, silently without a gradient.
+    # DeepSpeed's source warns of compilers that trace such an exchange: its gradient may get lost, silently.
     not_compiled: Any = torch.compiler.disable
     AttentionInterface.register(ATTENTION, not_compiled(UlyssesAttention(group).__call__))
     model.set_attn_implementation(ATTENTION)
-    return SequenceShare(place=processes.rank % num_slices, num_slices=num_slices)
+    return share_of(processes, num_slices)
 
 
 class UlyssesAttention:

@@ -38,6 +38,11 @@ class SequenceShare:
 WHOLE_SEQUENCES = SequenceShare()
 
 
+def share_of(processes: Processes, num_slices: int) -> SequenceShare:
+    """Say which slice is this process's, where each `num_slices` neighbours share sequences."""
+    return SequenceShare(place=processes.rank % num_slices, num_slices=num_slices)
+
+
 class SlicedBatches:
     """Hands a process its slice of every sequence that it shares with its neighbours, one step after another.
 

@@ -72,9 +72,7 @@ class Run:
         model = place_model(recipe, self.tokenizer, self.processes)
         use_kernels(model, recipe.machine)
         share = share_sequences(model, recipe.machine.sequence_parallel, self.processes)
-        self.validation = None
-        if recipe.validation is not None:
-            self.validation = Validator(recipe, self.tokenizer, share=share, processes=self.processes)
+        self.validation = Validator(recipe, self.tokenizer, self.processes) if recipe.validation else None
         if recipe.machine.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         if recipe.machine.mlp_tile_tokens:
@@ -189,14 +187,7 @@ def accumulate_gradients(run: Run, batch: StepBatch, *, predicted_tokens: int) -
     summed(sums.values)
     if not math.isfinite(sums.total_loss()):
         losses = torch.cat(step_losses)
-        raise loss_failure(
-            run.step + 1,
-            batch,
-            losses,
-            sources=run.mixture.sources,
-            processes=run.processes,
-            num_slices=run.recipe.machine.sequence_parallel,
-        )
+        raise loss_failure(run.step + 1, batch, losses, sources=run.mixture.sources, processes=run.processes)
     return sums
 
 
@@ -224,7 +215,6 @@ def describe_gradient(run: Run, batch: StepBatch, *, predicted_tokens: int) -> R
         run_again=lambda: accumulate_gradients(run, batch, predicted_tokens=predicted_tokens),
         sources=run.mixture.sources,
         processes=run.processes,
-        num_slices=run.recipe.machine.sequence_parallel,
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from codellama_train.distributed import Processes, summed
 from codellama_train.forward import forward_rows
 from codellama_train.recipe.training import TrainingRecipe
-from codellama_train.sequence_slices import SequenceShare
+from codellama_train.sequence_slices import share_of
 from codellama_train.tokens.held_out_rows import held_out_rows, share_of_rank
 from codellama_train.tokens.rows import IGNORED, Row, empty_row
 from codellama_train.tokens.tokenizer import Tokenizer
@@ -24,12 +24,10 @@ logger = logging.getLogger(__name__)
 class Validator:
     """The held-out rows of a recipe, each with the number of its source, and how many tokens they predict."""
 
-    def __init__(
-        self, recipe: TrainingRecipe, tokenizer: Tokenizer, *, share: SequenceShare, processes: Processes
-    ) -> None:
+    def __init__(self, recipe: TrainingRecipe, tokenizer: Tokenizer, processes: Processes) -> None:
         assert recipe.validation is not None, "the recipe asks for validation"
-        self._recipe, self._table = recipe, recipe.validation
-        self._share, self._processes = share, processes
+        self._recipe, self._table, self._processes = recipe, recipe.validation, processes
+        self._share = share_of(processes, recipe.machine.sequence_parallel)
         self._padding = (0, empty_row(recipe.data.sequence_length, pad_id=tokenizer.eos_id))
         self._rows = [
             (index, row)
@@ -68,12 +66,12 @@ class Validator:
         return {name: self._mean(name, index, totals[index]) for index, name in enumerate(self._table.shards)}
 
     def _losses(self, engine: Any, rows: Sequence[Row]) -> torch.Tensor:
-        """Give each row's summed loss, of the slice that is this process's own."""
-        own = self._share.columns(self._recipe.data.sequence_length)
+        """Give the summed loss of each row, of this process's slice where sequences are shared."""
         input_ids, labels, positions = (
             torch.from_numpy(np.stack([getattr(row, name) for row in rows])).to(self._processes.device)
             for name in ("input_ids", "labels", "positions")
         )
+        own = self._share.columns(input_ids.shape[1])
         _, losses = forward_rows(engine, input_ids[:, own], labels[:, own], positions, recipe=self._recipe)
         return losses.double().sum(dim=1)
 

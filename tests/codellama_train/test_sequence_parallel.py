@@ -14,8 +14,8 @@ import pytest
 import torch
 from launching import PROJECT, read_metrics, relative_distance, train, write_recipe
 from sequence_processes import LENGTH, check_all, on_processes, random_model
-from test_lora import adapter_of, write_base, write_lora_recipe
-from test_train import check_against, reference_run
+from test_lora import BASE_ROWS, adapter_of, random_llama, write_lora_recipe
+from test_train import VALIDATION, check_against, check_validation, held_out_of, reference_run
 
 from codellama_train.console import UserError
 from codellama_train.distributed import Processes
@@ -114,18 +114,25 @@ WIDE = [f"model.architecture.{each}" for each in WIDE] + ["optimizer.peak_learni
         pytest.param(3, 4, [], marks=pytest.mark.slow),
     ],
 )
-def test_every_zero_stage_equals_plain_torch(stage, processes, machine, training_data, tmp_path):
+def test_every_zero_stage_equals_plain_torch(
+    stage, processes, machine, training_data, data_folder, tokenizer, tmp_path
+):
     """Two groups of two where there are four processes."""
     recipe = write_recipe(tmp_path / "mini.toml", runs=tmp_path / "runs", data=training_data)
+    recipe.write_text(recipe.read_text() + VALIDATION.format(data=data_folder))
     wide = WIDE if stage == 3 else []
     train(recipe, ["machine.sequence_parallel=2", f"machine.zero_stage={stage}", *machine, *wide], processes=processes)
     check_against(reference_of(recipe, wide), tmp_path / "runs/mini", **TIGHT)
+    check_validation(held_out_of(load(TrainingRecipe, recipe, wide), tokenizer), tmp_path / "runs/mini")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [2, 3])
 def test_adapters_learn_the_same_from_shared_sequences(stage, training_data, tokenizer, tmp_path):
-    base = write_base(tmp_path / "base", tokenizer, tied=True, stage=stage)
+    base = tmp_path / "base"
+    width = 384 if stage == 3 else 32  # six heads of matrices large enough to be cut up, or two
+    random_llama(rows=BASE_ROWS, tied=True, hidden_size=width).bfloat16().save_pretrained(base)
+    tokenizer.save(base)
     recipe = write_lora_recipe(tmp_path, training_data, base, kind="dora")
     whole, shared = (
         (f"runs={tmp_path}/{name}", f"machine.sequence_parallel={devices}", f"machine.zero_stage={stage}")

@@ -111,7 +111,11 @@ def reference(whole_run, tokenizer):
 
 @pytest.fixture(scope="module")
 def held_out(whole_run, tokenizer):
-    recipe = load(TrainingRecipe, whole_run[0])
+    return held_out_of(load(TrainingRecipe, whole_run[0]), tokenizer)
+
+
+def held_out_of(recipe: TrainingRecipe, tokenizer):
+    """Read what the recipe's validation measures."""
     return {
         name: held_out_rows(name, folder, tokenizer=tokenizer, sequence_length=64, num_rows=5, document_mask=False)
         for name, folder in recipe.validation.shards.items()
@@ -130,6 +134,7 @@ def check_against(reference, run_dir: Path, *, loss: float = 5e-3, norm: float =
 
 
 def check_validation(held_out, run_dir: Path) -> None:
+    """Compare validation after steps 6 and 12 of lines of metrics every third."""
     records = read_metrics(run_dir)
     assert [bool(record["validation_loss_by_source"]) for record in records] == [False, True, False, True]
     final = AutoModelForCausalLM.from_pretrained(run_dir / "final", dtype=torch.bfloat16)
