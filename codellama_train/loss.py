@@ -15,7 +15,10 @@ from torch.nn import functional
 from codellama_train.sequence_slices import WHOLE_SEQUENCES, SequenceShare
 from codellama_train.tokens.rows import IGNORED
 
-CHUNK_TOKENS = 1024
+# Tokens whose logits exist at once, and those of them that are worked on in float32: on a processor these fit into its
+# cache, and more would wait for main memory; a GPU is kept busy, and adds up the weight's gradient less often.
+CHUNK_TOKENS, BLOCK_TOKENS = 256, 16
+GPU_CHUNK_TOKENS, GPU_BLOCK_TOKENS = 4096, 1024
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
@@ -35,19 +38,11 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         hidden_gradient = torch.empty_like(hidden)
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         rows_gradient = None if rows is None else torch.zeros_like(rows, dtype=torch.float32)
-        for start in range(0, len(labels), CHUNK_TOKENS):
-            chunk = slice(start, start + CHUNK_TOKENS)
-            logits = whole_logits(hidden[chunk], weight, rows, row_ids).float()
-            logits -= logits.amax(dim=-1, keepdim=True)
-            tokens = torch.arange(len(logits), device=logits.device)
-            target = logits[tokens, labels[chunk]]
-            # One exponential serves both the loss and the gradient, which is softmax minus one at the label.
-            exponentials = logits.exp_()
-            sums = exponentials.sum(dim=-1)
-            losses[chunk] = sums.log() - target
-            gradient = exponentials.div_(sums[:, None])
-            gradient[tokens, labels[chunk]] -= 1
-            gradient = gradient.to(weight.dtype)
+        chunk_tokens = GPU_CHUNK_TOKENS if hidden.is_cuda else CHUNK_TOKENS
+        for start in range(0, len(labels), chunk_tokens):
+            chunk = slice(start, start + chunk_tokens)
+            gradient = whole_logits(hidden[chunk], weight, rows, row_ids)
+            losses[chunk] = losses_and_gradient(gradient, labels[chunk])
             if rows is not None and rows_gradient is not None:
                 of_rows = gradient[:, row_ids]
                 gradient[:, row_ids] = 0
@@ -68,6 +63,25 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         factor = factors[0][0] if len(factors[0]) else factors[0].new_ones(())
         weight, rows = (None if each is None else (each * factor).to(ctx.weight_dtype) for each in others)
         return hidden_gradient * factor.to(hidden_gradient.dtype), weight, None, rows, None
+
+
+def losses_and_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+    """Give each token's loss, and replace its logits by their gradient: softmax minus one at the label.
+
+    One exponential serves both. logits: (tokens, vocabulary); labels: (tokens,).
+    """
+    losses = torch.empty(len(labels), dtype=torch.float32, device=logits.device)
+    block_tokens = GPU_BLOCK_TOKENS if logits.is_cuda else BLOCK_TOKENS
+    parts = (each.split(block_tokens) for each in (logits, labels[:, None], losses[:, None]))
+    for block, targets, block_losses in zip(*parts, strict=True):
+        work = block.float()
+        work -= work.amax(dim=-1, keepdim=True)
+        target_logits = work.gather(-1, targets)
+        sums = work.exp_().sum(dim=-1, keepdim=True)
+        torch.sub(sums.log(), target_logits, out=block_losses)
+        work *= sums.reciprocal()
+        block.copy_(work.scatter_add_(-1, targets, work.new_full(targets.shape, -1.0)))
+    return losses
 
 
 def whole_logits(hidden: Tensor, weight: Tensor, rows: Tensor | None, row_ids: Tensor | None) -> Tensor:

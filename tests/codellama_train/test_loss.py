@@ -8,7 +8,14 @@ from torch import nn
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from codellama_train.loss import CHUNK_TOKENS, LossHead, TrainingModel, document_mask
+from codellama_train.loss import (
+    CHUNK_TOKENS,
+    GPU_BLOCK_TOKENS,
+    GPU_CHUNK_TOKENS,
+    LossHead,
+    TrainingModel,
+    document_mask,
+)
 from codellama_train.tokens.rows import IGNORED
 
 
@@ -118,3 +125,20 @@ def test_the_mask_lets_no_document_see_another():
     mask = document_mask(torch.tensor([[0, 1, 0, 0, 1]]))[0, 0]
     expected = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 1, 1]]
     assert mask.int().tolist() == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("tokens", [7, GPU_BLOCK_TOKENS + 5, GPU_CHUNK_TOKENS + 3])
+def test_on_a_gpu_bfloat16_losses_and_gradients_are_as_near_to_float32_as_the_unchunked_ones(tokens):
+    hidden, linear, labels = make_case(tokens, ignored_fraction=0.3)
+    exact = torch.autograd.grad(reference(hidden, linear.weight, labels), [hidden, linear.weight])
+    hidden, linear, labels = hidden.detach().cuda().bfloat16().requires_grad_(), linear.cuda().bfloat16(), labels.cuda()
+    losses = LossHead(linear)(hidden, labels)
+    whole = reference(hidden, linear.weight, labels)
+    torch.testing.assert_close(losses.sum(), whole, rtol=1e-4, atol=1e-3)
+    ours = torch.autograd.grad(losses.sum(), [hidden, linear.weight])
+    theirs = torch.autograd.grad(whole, [hidden, linear.weight])
+    for our, their, right in zip(ours, theirs, exact, strict=True):
+        distances = [float((gradient.cpu().float() - right).norm() / right.norm()) for gradient in (our, their)]
+        assert distances[0] <= 1.5 * distances[1]
