@@ -15,6 +15,10 @@ from typing import Any
 
 import torch
 
+from codellama_train.tokens.dialogue import Message, encode_dialogue
+from codellama_train.tokens.shards import ShardWriter, TokenizedDocument
+from codellama_train.tokens.tokenizer import Tokenizer
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 RECIPE = """
@@ -64,6 +68,27 @@ keep_checkpoints = 2
 def write_recipe(path: Path, *, runs: Path, data: Path) -> Path:
     """Write the small recipe; its run folder is `runs` / the file's stem."""
     path.write_text(RECIPE.format(runs=runs, data=data))
+    return path
+
+
+def write_mixed_recipe(folder: Path, *, data: Path, tokenizer: Tokenizer) -> Path:
+    """Write the small recipe with documents apart, and dialogues, of which little is predicted; it logs every step."""
+    with ShardWriter(
+        folder / "dialogues",
+        kind="dialogues",
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        vocabulary_size=tokenizer.vocabulary_size,
+        facts={"source": "dialogues"},
+    ) as writer:
+        for number in range(40):
+            answer = f"value = {number}\n"
+            ids, predicted = encode_dialogue(tokenizer, [Message("user", "Set it."), Message("assistant", answer)])
+            writer.add(TokenizedDocument(number.to_bytes(16), ids, is_exact=True, predicted=predicted))
+    path = write_recipe(folder / "mixed.toml", runs=folder / "runs", data=data)
+    source = f'[data.sources.dialogues]\nshards = "{folder}/dialogues"\nshare = 0.3\n[data.infilling]'
+    text = path.read_text().replace("share = 0.8", "share = 0.5").replace("[data.infilling]", source)
+    text = text.replace("log_every_steps = 3", "log_every_steps = 1")  # steps differ in how many tokens they predict
+    path.write_text(text.replace("seed = 3\n", "seed = 3\ndocument_mask = true\n"))
     return path
 
 

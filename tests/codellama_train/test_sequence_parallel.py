@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from launching import PROJECT, read_metrics, relative_distance, train, write_recipe
+from launching import PROJECT, read_metrics, relative_distance, train, write_mixed_recipe, write_recipe
 from sequence_processes import LENGTH, check_all, on_processes, random_model
 from test_lora import BASE_ROWS, adapter_of, random_llama, write_lora_recipe
 from test_train import VALIDATION, check_against, check_validation, held_out_of, reference_run
@@ -27,8 +27,6 @@ from codellama_train.sequence_parallel import share_sequences
 from codellama_train.sequence_slices import SequenceShare, SlicedBatches
 from codellama_train.tiled_mlp import run_in_tiles
 from codellama_train.tokens.batches import LaneBatches, open_mixture
-from codellama_train.tokens.dialogue import Message, encode_dialogue
-from codellama_train.tokens.shards import ShardWriter, TokenizedDocument
 
 ALONE = Processes(rank=0, num_ranks=1, device=torch.device("cpu"))
 TIGHT = {"loss": 1e-3, "norm": 1e-2}  # doubled gradients would show in norms, not in what AdamW makes of them
@@ -42,26 +40,7 @@ def test_slices_are_as_whole_sequences(num_processes):
 @pytest.fixture(scope="module")
 def mixed_recipe(tmp_path_factory, training_data, tokenizer):
     """The small recipe with documents apart, and dialogues, of which little is predicted: slices differ in it."""
-    folder = tmp_path_factory.mktemp("mixed")
-    with ShardWriter(
-        folder / "dialogues",
-        kind="dialogues",
-        tokenizer_fingerprint=tokenizer.fingerprint,
-        vocabulary_size=tokenizer.vocabulary_size,
-        facts={"source": "dialogues"},
-    ) as writer:
-        for number in range(40):
-            answer = f"value = {number}\n"
-            ids, predicted = encode_dialogue(tokenizer, [Message("user", "Set it."), Message("assistant", answer)])
-            writer.add(TokenizedDocument(number.to_bytes(16), ids, is_exact=True, predicted=predicted))
-    path = write_recipe(folder / "mixed.toml", runs=folder / "runs", data=training_data)
-    source = f'[data.sources.dialogues]\nshards = "{folder}/dialogues"\nshare = 0.3\n'
-    text = (
-        path.read_text().replace("share = 0.8", "share = 0.5").replace("[data.infilling]", source + "[data.infilling]")
-    )
-    text = text.replace("log_every_steps = 3", "log_every_steps = 1")  # steps differ in how many tokens they predict
-    path.write_text(text.replace("seed = 3\n", "seed = 3\ndocument_mask = true\n"))
-    return path
+    return write_mixed_recipe(tmp_path_factory.mktemp("mixed"), data=training_data, tokenizer=tokenizer)
 
 
 @pytest.fixture(scope="module")
