@@ -71,13 +71,16 @@ class Entry:
 def main(arguments: Sequence[str]) -> None:
     """Measure the cases one after another and print a row for each as it ends."""
     options = parse(arguments)
-    with spawning.Pool(1) as pool:
-        name, memory_bytes = pool.apply(describe_device)
     if options.device == "cpu":
         os.environ.update(OMP_NUM_THREADS="1", DS_ACCELERATOR="cpu", CUDA_VISIBLE_DEVICES="")
         name, memory_bytes = "processor", 0
-    elif not memory_bytes:
-        raise UserError("--device=cuda needs a GPU, and torch finds none; --device cpu --tiny tries the program out")
+    else:
+        with spawning.Pool(1) as pool:
+            name, memory_bytes = pool.apply(describe_device)
+        if not memory_bytes:
+            raise UserError(
+                "--device=cuda needs a GPU, and torch finds none; --device cpu --tiny tries the program out"
+            )
     deadline = time.monotonic() + 60 * options.minutes
     shape = TINY if options.tiny else SEVEN_BILLION
     print(f"{name}, {', '.join(installed())}\n\n{FORMULA}\n")

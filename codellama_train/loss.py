@@ -72,7 +72,7 @@ def losses_and_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     """
     losses = torch.empty(len(labels), dtype=torch.float32, device=logits.device)
     block_tokens = GPU_BLOCK_TOKENS if logits.is_cuda else BLOCK_TOKENS
-    parts = [torch.split(each, block_tokens) for each in (logits, labels[:, None], losses[:, None])]
+    parts = (torch.split(each, block_tokens) for each in (logits, labels[:, None], losses[:, None]))
     for block, targets, block_losses in zip(*parts, strict=True):
         work = block.float()
         work -= work.amax(dim=-1, keepdim=True)
