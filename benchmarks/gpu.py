@@ -143,7 +143,7 @@ def lora_entries(shape: Shape) -> Iterator[Entry]:
     checkpointing = {"activation_checkpointing": True}
     yield lora(PEER, 4_096, 2, 4)
     yield lora(PEER, 4_096, 8, 1, **checkpointing)
-    yield lora(OURS, 4_096, 2, 4, kernels="liger", compile=True)
+    yield lora(OURS, 4_096, 2, 4, compile=True)
     yield lora(OURS, 4_096, 2, 4, kernels="liger")
     yield lora(OURS, 4_096, 2, 4)
     yield lora(OURS, 4_096, 1, 8, limit=int(SMALL_CARD), kernels="liger", **checkpointing)
