@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import function_text, prose, write_dialogues, write_documents
 from launching import write_recipe
+from small_data import function_text, prose, write_dialogues, write_documents
 
 from codellama_train.agreement import describe_start
 from codellama_train.console import UserError
