@@ -24,6 +24,7 @@ from pacing import Step, spawning, started
 from training_world import Case, Shape, write_world
 
 from codellama_train.console import UserError, run_program
+from codellama_train.flops import FORMULA, peak_flops
 
 SEVEN_BILLION = Shape(4_096, 11_008, 32, 32)  # Llama 2 7B
 TINY = Shape(64, 172, 2, 1)
@@ -31,12 +32,6 @@ VOCABULARY_SIZE, RANK = 32_016, 16
 GB = 10**9
 ENOUGH_WITHOUT_OFFLOAD = 130 * GB
 SMALL_CARD = 22.5 * 2**30  # of a 24 GB card's memory, what is left for torch's tensors
-PEAK_FLOPS = {"H100": 989.5e12, "H200": 989.5e12, "A100": 312e12}  # dense bfloat16; PCIe cards have less
-FORMULA = (
-    "MFU = tokens/s x FLOPs per token / the device's dense bfloat16 peak; FLOPs per token = 6 x weights of the trained "
-    "matrices + 4 x those of the frozen ones + 6 x layers x hidden size x sequence length (causal attention); "
-    "recomputation is not counted, nor is the embedding"
-)
 WARM_UP_STEPS = 1
 TARGETS = {
     "LoRA, 4,096": "≥ 1.25 x the peer in the fastest layout, ≥ 1.0 x within 24 GB",
@@ -83,7 +78,8 @@ def main(arguments: Sequence[str]) -> None:
             )
     deadline = time.monotonic() + 60 * options.minutes
     shape = TINY if options.tiny else SEVEN_BILLION
-    print(f"{name}, {', '.join(installed())}\n\n{FORMULA}\n")
+    print(f"{name}, {', '.join(installed())}\n")
+    print(f"MFU: tokens/s x FLOPs per token / the dense bfloat16 peak. FLOPs {FORMULA}.\n")
     print("| what | whose | layout | tokens/s (best) | MFU | peak memory | loss, first and last | ours / peer |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     best_of_peer: dict[str, float] = {}
@@ -208,7 +204,7 @@ def row(entry: Entry, outcome: list[Step] | str, *, device: str, peer: float | N
         return f"{begin} {outcome} | | | | |"
     rate, case = tokens_per_second(entry, outcome), entry.case
     best = case.tokens_per_step / min(step.seconds for step in outcome)
-    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in device), None)
+    peak = peak_flops(device)
     share = f"{rate * flops_per_token(case) / peak:.1%}" if peak else "peak not known"
     ratio = f"{rate / peer:.2f}" if peer and entry.contender == OURS else ""
     memory = f"{max(step.peak_bytes for step in outcome) / 2**30:.1f} GiB"

@@ -35,7 +35,7 @@ def train_case(pipe: Connection, contender: str, folder: Path, case: Case, memor
             torch.cuda.set_per_process_memory_fraction(memory_limit_bytes / whole)
         recipe = load_recipe(folder, "case", case)
         if contender == OURS:
-            training.build_model = lambda recipe, _: with_our_head(random_model(recipe))
+            training.place_model = lambda recipe, *_: with_our_head(random_model(recipe))
             train_ours(recipe, pacer)
         else:
             train_peer(recipe, pacer)
@@ -67,7 +67,7 @@ def random_model(recipe: TrainingRecipe) -> LlamaForCausalLM:
 
 
 def with_our_head(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    """Give the model the output layer that `build_model` gives it."""
+    """Give the model the output layer that `place_model` gives it."""
     model.lm_head = LossHead(model.lm_head)
     return model
 
