@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from codellama_train.distributed import Processes
 from codellama_train.tokens.batches import LaneBatches, StepBatch
 from codellama_train.tokens.lane_state import LaneState
 from codellama_train.tokens.lanes import Mixture
 from codellama_train.tokens.rows import IGNORED, Segment
+
+if TYPE_CHECKING:  # it imports DeepSpeed, which who only generates does not need
+    from codellama_train.distributed import Processes
 
 
 @dataclass(frozen=True)
