@@ -17,6 +17,8 @@ from codellama_train.quantization import quantize_layer
 from codellama_train.recipe.training import TrainingRecipe, sequence_groups, sequences_per_rank
 from codellama_train.tokens.tokenizer import Tokenizer
 
+ALONE_BUCKET_SIZE = 4_000_000  # gradients
+
 logger = logging.getLogger(__name__)
 
 
@@ -29,6 +31,10 @@ def micro_steps(recipe: TrainingRecipe, num_ranks: int) -> int:
 def deepspeed_config(recipe: TrainingRecipe, *, num_ranks: int, bfloat16: bool) -> dict[str, Any]:
     """Derive DeepSpeed's configuration."""
     accumulation = micro_steps(recipe, num_ranks)
+    memory = memory_settings(recipe)
+    if num_ranks == 1 and not torch.cuda.is_available():
+        # Nothing is sent, so that large buckets save nothing; small ones stay in the processor's cache.
+        memory["zero_optimization"]["reduce_bucket_size"] = ALONE_BUCKET_SIZE
     return {
         "train_micro_batch_size_per_gpu": recipe.machine.sequences_per_device,
         "gradient_accumulation_steps": accumulation,
@@ -36,7 +42,7 @@ def deepspeed_config(recipe: TrainingRecipe, *, num_ranks: int, bfloat16: bool) 
         "bf16": {"enabled": bfloat16},
         # In bfloat16 a sum over many micro-steps loses the small gradients (1.35 % error at 128 micro-steps).
         **({"data_types": {"grad_accum_dtype": "fp32"}} if accumulation > 1 else {}),
-        **memory_settings(recipe),
+        **memory,
         "steps_per_print": 1 << 62,
     }
 

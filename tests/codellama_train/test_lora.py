@@ -225,8 +225,8 @@ def in_peft_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ("stage", "kind", "tied"),
     [
         (1, "lora", False),
-        (2, "rslora", True),
         (2, "nf4", False),
+        pytest.param(2, "rslora", True, marks=pytest.mark.slow),
         (3, "dora", True),
         *(
             pytest.param(stage, kind, tied, marks=pytest.mark.slow)

@@ -258,6 +258,7 @@ def test_a_checkpoint_exports_as_a_model_folder(whole_run, reference, tmp_path, 
     assert "exists already" in again.stderr
 
 
+@pytest.mark.slow
 def test_lora_trains_adapters_and_merges_them(whole_run, tmp_path):
     base = whole_run[1] / "final"
     recipe, run_dir = another(whole_run[0], tmp_path)
