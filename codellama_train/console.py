@@ -56,6 +56,8 @@ def leave(exit_code: int) -> None:
 def log_to_standard_error() -> None:
     """Say what is logged, with the time of day, unless logging is set up already."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    # Where it is installed peft imports it, and it then misses a kernel for inference that nothing here uses.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

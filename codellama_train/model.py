@@ -67,7 +67,6 @@ def empty_model(recipe: TrainingRecipe, tokenizer: Tokenizer) -> LlamaForCausalL
         require_matching_rows("the base", rows=config.vocab_size, vocabulary_size=tokenizer.vocabulary_size)
     config.vocab_size = max(config.vocab_size if origin else 0, tokenizer.vocabulary_size)
     config.bos_token_id, config.eos_token_id, config.pad_token_id = tokenizer.bos_id, tokenizer.eos_id, None
-    config.use_cache = False
     config._attn_implementation = "sdpa"
     with torch.device("meta"):
         model = LlamaForCausalLM(config)

@@ -245,6 +245,7 @@ def test_final_folder_loads_in_plain_transformers(whole_run):
     config = json.loads((final / "config.json").read_text())
     assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 10_000.0
     assert model.config.max_position_embeddings == 64
+    assert model.generation_config.use_cache
     artifacts.verify_manifest(final)
 
 
