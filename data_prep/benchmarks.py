@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codellama_train.console import UserError
-from codellama_train.recipe.data import Benchmark
+from codellama_train.recipe.data_benchmarks import Benchmark
 from data_prep.roots import resolve_file
 from data_prep.words import ngrams, words_of
 

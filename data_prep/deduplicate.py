@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from codellama_train.console import Progress
-from codellama_train.recipe.data import Deduplication
+from codellama_train.recipe.data_duplicates import Deduplication
 from data_prep.decisions import numbers, survivors, write_decisions
 from data_prep.documents import document_parts, read_texts, write_table
 from data_prep.minhash import candidate_buckets

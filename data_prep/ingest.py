@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codellama_train.console import Progress, UserError
-from codellama_train.recipe.data import DataRecipe, DocumentationSource, FoldersSource, PypiSource, Source
+from codellama_train.recipe.data import DataRecipe
+from codellama_train.recipe.data_sources import DocumentationSource, FoldersSource, PypiSource, Source
 from data_prep.documentation import is_documentation, texts_of
 from data_prep.documents import Document, digest, document_id, write_documents
 from data_prep.folders import FoundFile, LeftOut, Refused, find_files, read_text, shown

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from codellama_train import artifacts
 from codellama_train.console import Progress, log_to_standard_error, with_progress
-from codellama_train.recipe.data import Deduplication
+from codellama_train.recipe.data_duplicates import Deduplication
 from data_prep.words import SEPARATORS
 
 PARTS_AT_A_TIME = 8

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from codellama_train import artifacts
 from codellama_train.console import UserError
-from codellama_train.recipe.data import PypiSource
+from codellama_train.recipe.data_sources import PypiSource
 from data_prep.folders import LeftOut, Refused, decode
 
 MAX_MEMBER_BYTES = 20_000_000

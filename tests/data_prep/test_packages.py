@@ -12,7 +12,7 @@ import pytest
 from preparing import mini_recipe
 
 from codellama_train.console import UserError
-from codellama_train.recipe.data import PypiSource
+from codellama_train.recipe.data_sources import PypiSource
 from data_prep import ingest
 from data_prep.folders import LeftOut
 from data_prep.packages import fetch, read_archive
