@@ -1,65 +1,65 @@
-"""Which documents a stage keeps: written as two tables of ids, with the counts and samples that explain them."""
+"""Which documents a stage keeps: one table per part, with the counts and samples that explain it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from codellama_train.console import UserError
-from data_prep.documents import is_one_of, write_table
+from data_prep.documents import write_table
+from data_prep.parts import DECISIONS, BoolArray, file_name, only, source_of
 from data_prep.removals import Removals, in_words
-from data_prep.stage import Work
-from data_prep.tag import read_tags
 
-KEPT = "kept.parquet"
-DROPPED = "dropped.parquet"
-
-
-def survivors(work: Work, of: str | None) -> pa.Table:
-    """Give the tag rows of the documents that stage `of` kept (None: all), in order of document id."""
-    tags = read_tags(work.output_of("tag"))
-    if of is None:
-        return tags
-    kept = pq.read_table(work.output_of(of) / KEPT)["document_id"].to_pylist()
-    return tags.filter(is_one_of(tags["document_id"], kept)).combine_chunks()
+# The tags that `write_decisions` needs to account for a removal.
+ACCOUNT_COLUMNS = ("document_id", "repository", "path", "beginning", "num_bytes")
+SIZES = ("documents_in", "bytes_in", "documents_out", "bytes_out")
 
 
-def write_decisions(work: Work, documents: pa.Table, reasons: Sequence[str | None]) -> dict[str, Any]:
-    """Write which of `documents` are kept (no reason) and dropped, and give the manifest's account of it."""
-    assert len(documents) == len(reasons), (len(documents), len(reasons))
-    column = pa.array(reasons, pa.string())
-    kept, dropped = documents.filter(pc.is_null(column)), documents.filter(pc.is_valid(column))
-    write_table(work.folder / KEPT, kept.select(["document_id"]))
-    reason = column.filter(pc.is_valid(column))
-    write_table(work.folder / DROPPED, dropped.select(["document_id"]).append_column("reason", reason))
-    removals = Removals()
-    for row, why in zip(
-        dropped.select(["source", "repository", "path", "beginning", "num_bytes"]).to_pylist(),
-        reason.to_pylist(),
-        strict=True,
-    ):
+def write_decisions(
+    folder: Path, part: str, tags: pa.Table, kept_before: BoolArray, reasons: Sequence[str | None]
+) -> dict[str, Any]:
+    """Write which documents of a part are kept: those kept before for which there is no reason to drop them.
+
+    `tags` has at least the ACCOUNT_COLUMNS, `reasons` one entry per row. Gives the part's share of the manifest.
+    """
+    assert len(tags) == len(kept_before) == len(reasons), (len(tags), len(kept_before), len(reasons))
+    given = np.asarray(reasons, dtype=object)
+    has_reason = np.asarray([reason is not None for reason in reasons], dtype=np.bool_)
+    kept, dropped = kept_before & ~has_reason, kept_before & has_reason
+    table = pa.table(
+        {
+            "document_id": tags["document_id"],
+            "kept": pa.array(kept),
+            "reason": pa.array(given, pa.string(), mask=~dropped),
+        }
+    )
+    write_table(folder / file_name(DECISIONS, part), table)
+    num_bytes = numbers(tags, "num_bytes")
+    source, removals = source_of(part), Removals()
+    rows = only(tags.select([name for name in ACCOUNT_COLUMNS if name != "document_id"]), dropped).to_pylist()
+    for row, why in zip(rows, given[dropped], strict=True):
         path = f"{row['repository']}: {row['path']}"
-        removals.add(row["source"], why, path=path, text=row["beginning"], num_bytes=row["num_bytes"])
-    return {"sources": _sizes(documents, kept), "removed": removals.as_json()}
+        removals.add(source, why, path=path, text=row["beginning"], num_bytes=row["num_bytes"])
+    sizes = (kept_before.sum(), num_bytes[kept_before].sum(), kept.sum(), num_bytes[kept].sum())
+    return {"sources": {source: dict(zip(SIZES, map(int, sizes), strict=True))}, "removed": removals.as_json()}
 
 
-def _sizes(before: pa.Table, after: pa.Table) -> dict[str, dict[str, int]]:
-    """Count documents and bytes of every source before and after."""
-    sizes: dict[str, dict[str, int]] = {}
-    for suffix, table in (("in", before), ("out", after)):
-        grouped = table.group_by("source").aggregate([("num_bytes", "sum"), ("num_bytes", "count")])
-        for row in grouped.sort_by("source").to_pylist():
-            size = sizes.setdefault(
-                row["source"], dict.fromkeys(("documents_in", "bytes_in", "documents_out", "bytes_out"), 0)
-            )
-            size[f"documents_{suffix}"], size[f"bytes_{suffix}"] = row["num_bytes_count"], row["num_bytes_sum"]
-    return dict(sorted(sizes.items()))
+def merge_facts(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Put the parts' shares together: what went in and out of every source, and what was left out."""
+    sources: dict[str, dict[str, int]] = {}
+    removals = Removals()
+    for facts in parts:
+        for source, sizes in facts["sources"].items():
+            total = sources.setdefault(source, dict.fromkeys(sizes, 0))
+            for name, value in sizes.items():
+                total[name] += value
+        removals.merge(Removals.from_json(facts["removed"]))
+    return {"sources": dict(sorted(sources.items())), "removed": removals.as_json()}
 
 
 def require_documents(stage: str, facts: dict[str, Any]) -> None:
@@ -74,5 +74,5 @@ def require_documents(stage: str, facts: dict[str, Any]) -> None:
 
 
 def numbers(table: pa.Table, column: str) -> npt.NDArray[Any]:
-    """Give a numeric column as an array."""
+    """Give a numeric column as an array; what is not known is NaN."""
     return np.asarray(table[column].to_numpy())

@@ -6,7 +6,7 @@ dropped near copy holds an item is no better.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codellama_train.artifacts import sha256_of
-from codellama_train.console import Progress
 from codellama_train.recipe.data import DataRecipe
 from data_prep.benchmarks import BenchmarkIndex, Hit, benchmark_file, build_index, hits_in, read_items
-from data_prep.decisions import require_documents, survivors, write_decisions
-from data_prep.deduplicate import CLUSTERS
-from data_prep.documents import document_parts, read_texts, write_table
-from data_prep.stage import Work
-from data_prep.workers import map_in_order
+from data_prep.clusters import CLUSTERS
+from data_prep.decisions import merge_facts, require_documents, write_decisions
+from data_prep.documents import write_table
+from data_prep.parts import documents_of, kept_by, only, part_names, tags_of
+from data_prep.work import Work
 
 HITS = "hits.parquet"
 Found = dict[bytes, list[Hit]]
@@ -30,14 +29,18 @@ Found = dict[bytes, list[Hit]]
 
 def run(work: Work) -> dict[str, Any]:
     """Write the decisions, every hit, and the account per benchmark item."""
-    documents = survivors(work, "deduplicate")
     found, facts = _search(work)
     write_table(work.folder / HITS, _hit_table(found))
     tainted = _tainted_clusters(work.output_of("deduplicate") / CLUSTERS, found)
-    reasons = [reason_for(identity, found, tainted) for identity in documents["document_id"].to_pylist()]
-    decided = write_decisions(work, documents, reasons)
+    decided = merge_facts(_decide(work, part, found, tainted) for part in part_names(work.run_dir))
     require_documents("decontaminate", decided)
     return {**decided, **facts}
+
+
+def _decide(work: Work, part: str, found: Found, tainted: set[bytes]) -> dict[str, Any]:
+    tags = tags_of(work.run_dir, part)
+    reasons = [reason_for(identity, found, tainted) for identity in tags["document_id"].to_pylist()]
+    return write_decisions(work.folder, part, tags, kept_by(work.run_dir, "deduplicate", part), reasons)
 
 
 def inputs_of(recipe: DataRecipe) -> Any:
@@ -68,19 +71,17 @@ def _search(work: Work) -> tuple[Found, dict[str, Any]]:
         sizes[name] = len(own)
         items.update(own)
     index = build_index(items, rules.ngram_words)
-    parts = document_parts(work.output_of("ingest"))
-    ids = survivors(work, "filter")["document_id"].to_pylist()
-    progress = Progress("decontaminate", total=len(parts), unit="parts")
-    search = partial(_search_part, document_ids=ids, index=index)
+    search = partial(_search_part, run_dir=work.run_dir, index=index)
     found: Found = {}
-    for part_found in map_in_order(search, parts, workers=work.workers, progress=progress):
+    for part_found in work.map(search, part_names(work.run_dir), description="decontaminate", unit="parts"):
         found.update(part_found)
     return found, {"benchmarks": {name: _account(name, size, found) for name, size in sizes.items()}}
 
 
-def _search_part(part: Path, document_ids: Sequence[bytes], index: BenchmarkIndex) -> Found:
+def _search_part(part: str, run_dir: Path, index: BenchmarkIndex) -> Found:
     """Search one part's documents; runs in a worker."""
-    found = {row["document_id"]: hits_in(row["text"], index) for row in read_texts(part, document_ids)}
+    rows = only(documents_of(run_dir, part, ["document_id", "text"]), kept_by(run_dir, "filter", part)).to_pylist()
+    found = {row["document_id"]: hits_in(row["text"], index) for row in rows}
     return {identity: hits for identity, hits in found.items() if hits}
 
 

@@ -16,24 +16,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from codellama_train.console import Progress
 from codellama_train.recipe.data_duplicates import Deduplication
-from data_prep.decisions import numbers, survivors, write_decisions
-from data_prep.documents import document_parts, read_texts, write_table
+from data_prep.clusters import CLUSTERS
+from data_prep.decisions import merge_facts, numbers, write_decisions
+from data_prep.documents import is_one_of, write_table
 from data_prep.minhash import candidate_buckets
+from data_prep.parts import kept_by, only, part_names, tags_of
 from data_prep.similarity import SimilarPair, candidate_pairs, components, kept_copies, other, verified
-from data_prep.stage import Work
-from data_prep.workers import map_in_order
+from data_prep.work import Work
 
-CLUSTERS = "clusters.parquet"
 CLUSTER_SAMPLES = 5
 PAIRS_PER_TASK = 500
 
 
 def run(work: Work) -> dict[str, Any]:
     """Write the decisions, and every near-duplicate cluster with the copy that is kept for each member."""
-    documents = survivors(work, "filter")
+    documents = _filtered(work)
     ids = documents["document_id"].to_pylist()
     rank = ranks(documents)
     reasons: list[str | None] = [None] * len(ids)
@@ -49,9 +49,26 @@ def run(work: Work) -> dict[str, Any]:
         reasons[index] = "near_duplicate"
     clusters = components(pairs)
     write_table(work.folder / CLUSTERS, _cluster_table(ids, clusters, dropped))
-    facts = write_decisions(work, documents, reasons)
+    facts = _decide(work, dict(zip(ids, reasons, strict=True)))
     account = {"searched_documents": len(searched), "candidate_pairs": num_candidates, "verified_pairs": len(pairs)}
     return {**facts, **account, "clusters": _cluster_account(documents, clusters)}
+
+
+def _filtered(work: Work) -> pa.Table:
+    """Give the tags of the documents that passed the filter."""
+    parts = part_names(work.run_dir)
+    tables = [only(tags_of(work.run_dir, part), kept_by(work.run_dir, "filter", part)) for part in parts]
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _decide(work: Work, reasons: Mapping[bytes, str | None]) -> dict[str, Any]:
+    """Write the decisions of every part."""
+    facts = []
+    for part in part_names(work.run_dir):
+        tags = tags_of(work.run_dir, part)
+        own = [reasons.get(identity) for identity in tags["document_id"].to_pylist()]
+        facts.append(write_decisions(work.folder, part, tags, kept_by(work.run_dir, "filter", part), own))
+    return merge_facts(facts)
 
 
 def ranks(documents: pa.Table) -> list[int]:
@@ -59,8 +76,12 @@ def ranks(documents: pa.Table) -> list[int]:
     stars = documents["stars"].fill_null(0).to_pylist()
     times = documents["revision_time"].cast(pa.int64()).fill_null(0).to_pylist()
     lengths = documents["num_characters"].to_pylist()
-    keys = [(-star, -time, -length) for star, time, length in zip(stars, times, lengths, strict=True)]
-    order = sorted(range(len(keys)), key=keys.__getitem__)  # stable, and rows come in order of id
+    ids = documents["document_id"].to_pylist()
+    keys = [
+        (-star, -time, -length, identity)
+        for star, time, length, identity in zip(stars, times, lengths, ids, strict=True)
+    ]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
     rank = [0] * len(order)
     for position, index in enumerate(order):
         rank[index] = position
@@ -83,7 +104,7 @@ def _searched(documents: pa.Table, reasons: Sequence[str | None], rules: Dedupli
 
 def _similar_pairs(work: Work, ids: Sequence[bytes], rank: Sequence[int]) -> tuple[list[SimilarPair], int]:
     """Give the verified pairs among the documents, and how many candidates there were."""
-    parts = document_parts(work.output_of("ingest"))
+    parts = sorted(work.output_of("ingest").glob("documents-*.parquet"))
     with tempfile.TemporaryDirectory(dir=work.folder) as scratch:
         buckets = candidate_buckets(Path(scratch), parts, ids, work.recipe.deduplication)
     candidates = candidate_pairs(buckets, rank)
@@ -91,9 +112,8 @@ def _similar_pairs(work: Work, ids: Sequence[bytes], rank: Sequence[int]) -> tup
     tasks = [
         _task(candidates[start : start + PAIRS_PER_TASK], texts) for start in range(0, len(candidates), PAIRS_PER_TASK)
     ]
-    progress = Progress("deduplicate: verified", total=len(candidates), unit="pairs")
     verify = partial(_verify, rules=work.recipe.deduplication)
-    results = map_in_order(verify, tasks, workers=work.workers, progress=progress, size=lambda task: len(task[0]))
+    results = work.map(verify, tasks, description="deduplicate: verified", unit="pairs", size=lambda task: len(task[0]))
     return [pair for result in results for pair in result], len(candidates)
 
 
@@ -113,8 +133,12 @@ def _verify(task: Task, rules: Deduplication) -> list[SimilarPair]:
 def _texts_of_members(parts: Sequence[Path], ids: Sequence[bytes], pairs: Sequence[tuple[int, int]]) -> dict[int, str]:
     """Read the texts of the documents that any candidate pair names, by their index."""
     index_of = {ids[index]: index for pair in pairs for index in pair}
-    rows = (row for part in parts for row in read_texts(part, list(index_of)))
-    return {index_of[row["document_id"]]: row["text"] for row in rows}
+    texts = {}
+    for part in parts:
+        table = pq.read_table(part, columns=["document_id", "text"])
+        for row in table.filter(is_one_of(table["document_id"], list(index_of))).to_pylist():
+            texts[index_of[row["document_id"]]] = row["text"]
+    return texts
 
 
 def _cluster_table(ids: Sequence[bytes], clusters: Mapping[int, int], dropped: Mapping[int, SimilarPair]) -> pa.Table:

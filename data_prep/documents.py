@@ -1,16 +1,20 @@
-"""The document table: one row per document, stored as Parquet parts sorted by document id."""
+"""The document table: one row per document, stored as Parquet parts (parts.py says what a part is)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from data_prep.parts import DOCUMENTS, file_name, part_name
 
 PART_BYTES = 4_000_000  # of text: the unit of work of every later stage
 
@@ -24,6 +28,7 @@ SCHEMA = pa.schema(
         "path": pa.string(),
         "license": pa.string(),
         "stars": pa.int64(),
+        "forks": pa.int64(),
         "revision_time": pa.timestamp("s", tz="UTC"),
     }
 )
@@ -41,6 +46,7 @@ class Document:
     path: str
     license: str | None = None
     stars: int | None = None
+    forks: int | None = None
     revision_time: int | None = None
 
 
@@ -58,26 +64,34 @@ def digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def write_documents(folder: Path, documents: Iterable[Document]) -> int:
-    """Write documents as parts sorted by document id; returns how many there are."""
-    ordered = sorted(documents, key=lambda document: document.document_id)
-    for index, part in enumerate(parts_of(ordered)):
-        write_table(folder / f"documents-{index:05d}.parquet", rows_to_table(part, SCHEMA))
-    return len(ordered)
+class PartWriter:
+    """Writes one task's documents, as they come, into parts that are each sorted by document id."""
 
+    def __init__(self, folder: Path, source: str, task: int) -> None:
+        self._folder, self._source, self._task = folder, source, task
+        self._waiting: list[Document] = []
+        self._waiting_bytes = 0
+        self._parts = 0
+        self.num_documents = 0
+        self.num_bytes = 0
 
-def parts_of(documents: Sequence[Document]) -> Iterator[list[Document]]:
-    """Cut a sequence of documents into parts of about PART_BYTES of text; always at least one part."""
-    part: list[Document] = []
-    size = 0
-    for document in documents:
-        part.append(document)
-        size += len(document.text)
-        if size >= PART_BYTES:
-            yield part
-            part, size = [], 0
-    if part or not documents:
-        yield part
+    def add(self, document: Document) -> None:
+        """Take one document."""
+        num_bytes = len(document.text.encode())
+        self._waiting.append(document)
+        self._waiting_bytes += num_bytes
+        self.num_documents += 1
+        self.num_bytes += num_bytes
+        if self._waiting_bytes >= PART_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the documents that wait, if there are any."""
+        if self._waiting:
+            ordered = sorted(self._waiting, key=lambda document: document.document_id)
+            part = part_name(self._source, self._task, self._parts)
+            write_table(self._folder / file_name(DOCUMENTS, part), rows_to_table(ordered, SCHEMA))
+            self._waiting, self._waiting_bytes, self._parts = [], 0, self._parts + 1
 
 
 def rows_to_table(rows: Iterable[Any], schema: pa.Schema) -> pa.Table:
@@ -90,17 +104,11 @@ def write_table(path: Path, table: pa.Table) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=4096)
 
 
-def document_parts(folder: Path) -> list[Path]:
-    """List the parts of a finished ingest folder, in order of document id."""
-    return sorted(folder.glob("documents-*.parquet"))
-
-
-def read_texts(part: Path, document_ids: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    """Read the rows of one part that are asked for, in order of document id."""
-    table = pq.read_table(part)
-    yield from table.filter(is_one_of(table["document_id"], document_ids)).to_pylist()
-
-
 def is_one_of(column: pa.ChunkedArray, values: Sequence[bytes]) -> pa.ChunkedArray:
     """Tell for each id of a column whether it is among `values`."""
     return pc.is_in(column.cast(pa.binary()), value_set=pa.array(values, pa.binary()))
+
+
+def id_array(column: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
+    """Give a column of 16-byte ids as an array that sorts and compares as the ids do."""
+    return np.frombuffer(b"".join(column.to_pylist()), dtype="S16")

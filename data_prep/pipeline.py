@@ -34,7 +34,7 @@ STAGES = (
         filter.__name__,
         filter.run,
         lambda recipe: [[name, _dump(filters)] for name, filters in recipe.filters.items()],
-        ("tag",),
+        ("ingest", "tag"),
     ),
     Stage(
         "deduplicate",
@@ -55,7 +55,7 @@ STAGES = (
         split.__name__,
         split.run,
         lambda recipe: _dump(recipe.held_out),
-        ("tag", "deduplicate", "decontaminate"),
+        ("ingest", "tag", "deduplicate", "decontaminate"),
     ),
     Stage(
         "tokenizer",
@@ -77,10 +77,11 @@ STAGES = (
 def prepare(recipe: DataRecipe) -> dict[str, Any]:
     """Do every stage that is not up to date, write `data_report.json` and return its content."""
     check(recipe)
+    run_dir = recipe.run_dir.resolve()  # workers may start elsewhere
     position = 0
     while position < len(STAGES):
         stage = STAGES[position]
-        if is_up_to_date(stage, recipe, recipe.run_dir):
+        if is_up_to_date(stage, recipe, run_dir):
             logger.info("%s: up to date", stage.name)
         elif (bad := _corrupt_input(stage, recipe)) is not None:
             shutil.rmtree(recipe.run_dir / bad)
@@ -88,7 +89,7 @@ def prepare(recipe: DataRecipe) -> dict[str, Any]:
             continue
         else:
             logger.info("%s: starting", stage.name)
-            do(stage, recipe, recipe.run_dir)
+            do(stage, recipe, run_dir)
         position += 1
     manifests = {stage.name: _manifest(recipe, stage) for stage in STAGES}
     report = data_report(recipe, manifests)

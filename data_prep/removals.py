@@ -33,6 +33,17 @@ class Removals:
         if len(entry.samples) < SAMPLES:
             entry.samples.append({"path": path, "text": text[:SAMPLE_CHARACTERS]})
 
+    @classmethod
+    def from_json(cls, counts: Mapping[str, Mapping[str, Any]]) -> Removals:
+        """Give back the counts that `as_json` wrote."""
+        removals = cls()
+        for source, reasons in counts.items():
+            removals._by_source[source] = {
+                name: Reason(entry["documents"], entry["bytes"], list(entry["samples"]))
+                for name, entry in reasons.items()
+            }
+        return removals
+
     def merge(self, other: Removals) -> None:
         """Add another's counts; its samples come after the ones here."""
         for source, reasons in other._by_source.items():

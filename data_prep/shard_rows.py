@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,18 +16,8 @@ from codellama_train.tokens.dialogue_format import DialogueFormat
 from codellama_train.tokens.exactness import InexactCause
 from codellama_train.tokens.fast_encoder import with_fast_encoder
 from codellama_train.tokens.open_tokenizer import open_tokenizer
-from data_prep.documents import read_texts
 from data_prep.pieces import Piece, PieceEncoder, content_of, holds_chat_tag, piece_id, pieces_of
 from data_prep.removals import Removals
-
-
-@dataclass(frozen=True)
-class ShardTask:
-    """Documents of one part and one side, by id, each with the views that take it."""
-
-    part: Path
-    split: str
-    views_of: Mapping[bytes, tuple[str, ...]]
 
 
 class Way(NamedTuple):
@@ -54,18 +44,17 @@ class ShardRow:
     predicted: npt.NDArray[np.bool_] | None
 
 
-def rows_of_task(
-    task: ShardTask, *, tokenizer_folder: Path, tokenizer: str, views: Mapping[str, ShardView]
-) -> tuple[list[ShardRow], Removals]:
-    """Cut and encode a task's documents; runs in a worker. `tokenizer` is the fingerprint of the tokenizer's model."""
-    encoder = load_encoder(tokenizer_folder, tokenizer)
-    removals = Removals()
-    rows: list[ShardRow] = []
-    for document in read_texts(task.part, list(task.views_of)):
-        for way, names in _same_cuts(task.views_of[document["document_id"]], views).items():
-            rows += _rows_of_document(document, way, names, encoder, removals)
+def rows_of_documents(
+    documents: Iterable[tuple[dict[str, Any], Sequence[str]]],
+    encoder: PieceEncoder,
+    views: Mapping[str, ShardView],
+    removals: Removals,
+) -> Iterator[ShardRow]:
+    """Cut and encode documents, each given with the names of the views that take it."""
+    for document, names in documents:
+        for way, same in _same_cuts(names, views).items():
+            yield from _rows_of_document(document, way, same, encoder, removals)
         encoder.forget()
-    return rows, removals
 
 
 @lru_cache(maxsize=1)

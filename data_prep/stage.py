@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,27 +13,12 @@ from typing import Any
 
 from codellama_train import artifacts
 from codellama_train.recipe.data import DataRecipe
+from data_prep.work import Work, finished_files, unfinished_folder
 
 logger = logging.getLogger(__name__)
 FINGERPRINTED_PACKAGES = ("data_prep.", "codellama_train.tokens.")
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a stage is given: the recipe, an empty folder to fill, and the finished folders of earlier stages."""
-
-    recipe: DataRecipe
-    folder: Path
-    run_dir: Path
-
-    @property
-    def workers(self) -> int:
-        """Processes to use."""
-        return self.recipe.machine.workers or os.cpu_count() or 1
-
-    def output_of(self, stage: str) -> Path:
-        """Give the finished folder of an earlier stage."""
-        return self.run_dir / stage
+# How the work is spread decides nothing about a result.
+NOT_FINGERPRINTED = {"data_prep.cluster", "data_prep.workers"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +50,7 @@ def modules_behind(module: str) -> Mapping[str, Path]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        spec = find_spec(name) if name not in found else None
+        spec = find_spec(name) if name not in found and name not in NOT_FINGERPRINTED else None
         if spec is not None and spec.origin is not None:
             found[name] = Path(spec.origin)
             waiting += [imported for imported in _imports(found[name]) if imported.startswith(FINGERPRINTED_PACKAGES)]
@@ -93,14 +77,15 @@ def _has_size(path: Path, num_bytes: int) -> bool:
 
 
 def do(stage: Stage, recipe: DataRecipe, run_dir: Path) -> dict[str, Any]:
-    """Run a stage into a fresh folder that replaces the old one only when it is complete; returns its manifest."""
+    """Run a stage, going on where a killed one stopped; its folder replaces the old one only when it is complete."""
     fingerprint = fingerprint_of(stage, recipe, run_dir)
     assert fingerprint is not None, f"{stage.name} needs finished {stage.inputs}"
     started = time.monotonic()
-    with artifacts.new_folder(run_dir / stage.name) as folder:
-        facts = stage.run(Work(recipe, folder, run_dir))
-        seconds = round(time.monotonic() - started, 2)
-        contents = {"stage": stage.name, "fingerprint": fingerprint, **facts, "seconds": seconds}
-        manifest = artifacts.write_manifest(folder, contents)
+    folder = unfinished_folder(run_dir / stage.name, fingerprint)
+    facts = stage.run(Work(recipe, folder, run_dir))
+    seconds = round(time.monotonic() - started, 2)
+    contents = {"stage": stage.name, "fingerprint": fingerprint, **facts, "seconds": seconds}
+    manifest = artifacts.write_manifest(folder, contents, files=finished_files(folder))
+    artifacts.publish(folder, run_dir / stage.name)
     logger.info("%s: done in %.1f s", stage.name, seconds)
     return manifest

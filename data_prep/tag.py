@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from codellama_train.console import Progress
-from data_prep.documents import SCHEMA, digest, document_parts, write_table
+from data_prep.documents import SCHEMA, digest, write_table
+from data_prep.parts import TAGS, documents_of, file_name, part_names
 from data_prep.removals import SAMPLE_CHARACTERS
-from data_prep.stage import Work
 from data_prep.words import num_words
-from data_prep.workers import map_in_order
+from data_prep.work import Facts, Work
 
 TAG_SCHEMA = pa.schema(
     [field for field in SCHEMA if field.name != "text"]
@@ -46,33 +44,27 @@ CHARACTERS_SEARCHED_FOR_MARKS = 1_000
 
 
 def run(work: Work) -> dict[str, Any]:
-    """Write `tags-*.parquet`, one part for each part of the documents."""
-    parts = document_parts(work.output_of("ingest"))
-    progress = Progress("tag", total=len(parts), unit="parts")
-    tag = partial(_tag_part, folder=work.folder)
-    counts = list(map_in_order(tag, parts, workers=work.workers, progress=progress))
-    return {"documents": sum(counts)}
+    """Write `tags-<part>.parquet` beside every part of the documents."""
+    facts = work.produce(
+        partial(_tag_part, run_dir=work.run_dir), part_names(work.run_dir), name=str, description="tag", unit="parts"
+    )
+    return {"documents": sum(each["documents"] for each in facts)}
 
 
-def read_tags(folder: Path) -> pa.Table:
-    """Read a finished tag folder: one row per document, in order of document id, without the texts."""
-    return pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob("tags-*.parquet"))]).combine_chunks()
-
-
-def _tag_part(part: Path, folder: Path) -> int:
+def _tag_part(part: str, folder: Path, *, run_dir: Path) -> Facts:
     """Tag the documents of one part; runs in a worker."""
-    table = pq.read_table(part)
-    texts = table["text"].to_pylist()
+    table = documents_of(run_dir, part)
     tags = pa.Table.from_pylist(
-        [tags_of(text) for text in texts], schema=pa.schema(list(TAG_SCHEMA)[len(SCHEMA) - 1 :])
+        [tags_of_text(text) for text in table["text"].to_pylist()],
+        schema=pa.schema(list(TAG_SCHEMA)[len(SCHEMA) - 1 :]),
     )
     for name in tags.column_names:
         table = table.append_column(TAG_SCHEMA.field(name), tags[name])
-    write_table(folder / part.name.replace("documents", "tags"), table.drop_columns(["text"]))
-    return len(texts)
+    write_table(folder / file_name(TAGS, part), table.drop_columns(["text"]))
+    return {"documents": len(table)}
 
 
-def tags_of(text: str) -> dict[str, Any]:
+def tags_of_text(text: str) -> dict[str, Any]:
     """Compute every tag of one text."""
     lines = text.splitlines() or [""]
     return {

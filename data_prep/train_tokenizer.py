@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import sentencepiece
 
 from codellama_train.console import UserError
@@ -15,10 +14,11 @@ from codellama_train.recipe.data import DataRecipe
 from codellama_train.tokens.open_tokenizer import open_tokenizer
 from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 from codellama_train.tokens.tokenizer import Tokenizer
-from data_prep.documents import document_parts
+from data_prep.documents import digest
+from data_prep.parts import documents_of, kept_by, only, part_names, source_of
 from data_prep.roots import resolve_file
-from data_prep.split import SPLIT, TRAIN
-from data_prep.stage import Work
+from data_prep.split import is_held_out_by_part
+from data_prep.work import Work
 
 MEGABYTE = 1_000_000
 
@@ -96,19 +96,18 @@ def train(lines: Iterator[str], vocabulary_size: int) -> bytes:
 
 
 def _training_lines(work: Work, sample_bytes: int) -> Iterator[str]:
-    """Give the lines of training documents, the same number of bytes from each source, in order of document id."""
-    split = pq.read_table(work.output_of("split") / SPLIT).to_pylist()
-    trained = {row["document_id"] for row in split if row["split"] == TRAIN}
+    """Give the lines of training documents, the same number of bytes from each source, parts in a shuffled order."""
     left = dict.fromkeys(work.recipe.sources, sample_bytes // len(work.recipe.sources))
-    for part in document_parts(work.output_of("ingest")):
-        yield from _lines_of_part(part, trained, left)
-        if max(left.values()) <= 0:
-            return
+    for part in sorted(part_names(work.run_dir), key=lambda part: digest(part.encode())):
+        source = source_of(part)
+        for text in _training_texts(work.run_dir, part) if left[source] > 0 else ():
+            if left[source] > 0:
+                left[source] -= len(text.encode())
+                yield from text.splitlines()
 
 
-def _lines_of_part(part: Path, trained: set[bytes], left: dict[str, int]) -> Iterator[str]:
-    """Give the lines of one part's documents as long as their source has bytes `left`, which is reduced."""
-    for row in pq.read_table(part, columns=["document_id", "source", "text"]).to_pylist():
-        if left[row["source"]] > 0 and row["document_id"] in trained:
-            left[row["source"]] -= len(row["text"].encode())
-            yield from row["text"].splitlines()
+def _training_texts(run_dir: Path, part: str) -> list[str]:
+    """Give the texts of a part's training documents."""
+    trained = kept_by(run_dir, "split", part) & ~is_held_out_by_part(run_dir, part)
+    texts: list[str] = only(documents_of(run_dir, part, ["text"]), trained)["text"].to_pylist()
+    return texts

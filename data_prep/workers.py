@@ -1,4 +1,7 @@
-"""Work spread over processes whose results come back in order, so that the number of workers never shows."""
+"""Work spread over processes, of this machine or of a Ray cluster, whose results come back in order.
+
+So the number of workers, and where they run, never shows in a result.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,57 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
 from codellama_train.console import Progress
+from data_prep.cluster import RayPool
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 WAITING_PER_WORKER = 4
 OBJECTS_PER_COLLECTION = 100_000  # syntax trees are many objects and no garbage: the default spends a third on them
+
+
+class Pool(Protocol):
+    """Runs functions elsewhere."""
+
+    workers: int
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Any:
+        """Start `function(task)` and give a handle on its result."""
+
+    def result(self, handle: Any) -> Any:
+        """Wait for a result; raises what the function raised."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the processes back."""
+
+
+class ProcessPool:
+    """Processes of this machine, started afresh (not forked), because forking a process with threads can hang."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        context = multiprocessing.get_context("spawn")
+        self._executor = ProcessPoolExecutor(workers, context, gc.set_threshold, (OBJECTS_PER_COLLECTION,))
+
+    def __enter__(self) -> ProcessPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
+        """Start `function(task)`."""
+        return self._executor.submit(function, task)
+
+    def result(self, handle: Future[Any]) -> Any:
+        """Wait for a result."""
+        return handle.result()
 
 
 def map_in_order(
@@ -24,32 +70,35 @@ def map_in_order(
     workers: int,
     progress: Progress,
     size: Callable[[Task], float] = lambda _: 1,
+    cluster: str | None = None,
 ) -> Iterator[Result]:
     """Give `function(task)` for every task, in the tasks' order; `size` says how far each moves the progress.
 
-    Processes are started afresh (not forked), because forking a process with threads can hang.
+    `cluster` is the address of a Ray cluster that does the work; None means processes of this machine.
     """
-    if workers == 1 or len(tasks) == 1:
+    if cluster is None and (workers == 1 or len(tasks) <= 1):
         for task in tasks:
             yield function(task)
             progress.advance(size(task))
         return
-    context = multiprocessing.get_context("spawn")
-    num_processes = max(min(workers, len(tasks)), 1)
-    with ProcessPoolExecutor(num_processes, context, gc.set_threshold, (OBJECTS_PER_COLLECTION,)) as pool:
-        waiting: deque[tuple[Task, Future[Result]]] = deque()
+    with _open_pool(cluster, workers, len(tasks)) as pool:
+        waiting: deque[tuple[Task, Any]] = deque()
         for task in tasks:
             waiting.append((task, pool.submit(function, task)))
-            if len(waiting) >= workers * WAITING_PER_WORKER:
-                yield _next_result(waiting, progress, size)
+            if len(waiting) >= pool.workers * WAITING_PER_WORKER:
+                yield _next_result(pool, waiting, progress, size)
         while waiting:
-            yield _next_result(waiting, progress, size)
+            yield _next_result(pool, waiting, progress, size)
+
+
+def _open_pool(cluster: str | None, workers: int, num_tasks: int) -> AbstractContextManager[Pool]:
+    return ProcessPool(min(workers, num_tasks)) if cluster is None else RayPool(cluster)
 
 
 def _next_result(
-    waiting: deque[tuple[Task, Future[Result]]], progress: Progress, size: Callable[[Task], float]
-) -> Result:
-    task, future = waiting.popleft()
-    result = future.result()
+    pool: Pool, waiting: deque[tuple[Task, Any]], progress: Progress, size: Callable[[Task], float]
+) -> Any:
+    task, handle = waiting.popleft()
+    result = pool.result(handle)
     progress.advance(size(task))
     return result

@@ -14,24 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from codellama_train.console import Progress, UserError
+from codellama_train.console import UserError, with_progress
 from codellama_train.recipe.data import ShardView
 from codellama_train.tokens.dialogue_format import FORMAT_KEY
 from codellama_train.tokens.exactness import InexactCause
 from codellama_train.tokens.open_tokenizer import open_tokenizer
 from codellama_train.tokens.shards import ShardWriter, TokenizedDocument
 from codellama_train.tokens.tokenizer import Tokenizer
-from data_prep.decisions import survivors
-from data_prep.documents import document_parts, write_table
+from data_prep.chunks import read_chunk
+from data_prep.documents import write_table
+from data_prep.encode_parts import CHUNKS, chunk_name, encode_part, last_taken
+from data_prep.parts import part_names
 from data_prep.removals import Removals, in_words
-from data_prep.shard_rows import ShardRow, ShardTask, load_encoder, rows_of_task
-from data_prep.split import SPLIT, SPLITS, TRAIN
-from data_prep.stage import Work
-from data_prep.workers import map_in_order
-
-MEGABYTE = 1_000_000
+from data_prep.shard_rows import ShardRow, load_encoder
+from data_prep.split import SPLITS
+from data_prep.work import Work
 
 
 @dataclass
@@ -62,66 +60,37 @@ def run(work: Work) -> dict[str, Any]:
     tokenizer_folder, views = work.output_of("tokenizer"), work.recipe.shards
     tokenizer = open_tokenizer(tokenizer_folder)
     load_encoder(tokenizer_folder, tokenizer.fingerprint)  # here too, so that this log says which one is used
+    encode = partial(
+        encode_part, run_dir=work.run_dir, views=views, last_taken=last_taken(work), tokenizer=tokenizer.fingerprint
+    )
+    parts = part_names(work.run_dir)
+    made = work.produce(encode, parts, name=str, description="shards", unit="parts", into=CHUNKS)
     removals = Removals()
-    tasks = plan_tasks(work, removals)
-    progress = Progress("shards", total=sum(len(task.views_of) for task in tasks), unit="documents")
-    make = partial(rows_of_task, tokenizer_folder=tokenizer_folder, tokenizer=tokenizer.fingerprint, views=views)
-    with ExitStack() as stack:
-        sides = _open_sides(work.folder, views, tokenizer, stack)
-        seen: dict[str, set[bytes]] = {view: set() for view in views}
-        results = map_in_order(
-            make, tasks, workers=work.workers, progress=progress, size=lambda task: len(task.views_of)
-        )
-        for task, (rows, left_out) in zip(tasks, results, strict=True):
-            removals.merge(left_out)
-            for row in rows:
-                _store(row, task.split, sides, seen, removals)
-    totals: dict[str, dict[str, Any]] = {view: {} for view in views}
-    for (view, split), side in sides.items():
-        write_table(work.folder / view / f"{split}.parquet", _origin_table(side))
-        totals[view][split] = {"documents": side.documents, "tokens": side.tokens, "bytes": side.num_bytes}
-        totals[view][split]["inexact_by_cause"] = dict(sorted(side.inexact.items()))
+    for facts in made:
+        removals.merge(Removals.from_json(facts["removed"]))
+    totals = _assemble(work, tokenizer, removals)
     removed = removals.as_json()
     _require_both_sides(totals, removed, views)
     return {"tokenizer": tokenizer.fingerprint, "shards": totals, "removed": removed}
 
 
-def plan_tasks(work: Work, removals: Removals) -> list[ShardTask]:
-    """Plan the work: all training documents by id, then all held-out ones, each with the views that take it."""
-    split = pq.read_table(work.output_of("split") / SPLIT).to_pylist()
-    side_of = {row["document_id"]: row["split"] for row in split}
-    views_of = _views_of_documents(survivors(work, "split"), side_of, work.recipe.shards, removals)
-    tasks = []
-    for side in SPLITS:
-        for part in document_parts(work.output_of("ingest")):
-            ids = pq.read_table(part, columns=["document_id"])["document_id"].to_pylist()
-            chosen = {identity: views_of[identity] for identity in ids if side_of.get(identity) == side}
-            if chosen := {identity: views for identity, views in chosen.items() if views}:
-                tasks.append(ShardTask(part, side, chosen))
-    return tasks
-
-
-def _views_of_documents(
-    documents: pa.Table, side_of: Mapping[bytes, str], views: Mapping[str, ShardView], removals: Removals
-) -> dict[bytes, tuple[str, ...]]:
-    """Tell which views take each document; a capped one takes training documents in order of id until it is full."""
-    taken: dict[str, int] = dict.fromkeys(views, 0)
-    views_of: dict[bytes, tuple[str, ...]] = {}
-    columns = ["document_id", "source", "language", "repository", "path", "beginning", "num_bytes"]
-    for row in documents.select(columns).to_pylist():
-        names = []
-        for name, view in views.items():
-            if row["source"] != view.source or row["language"] not in (view.languages or [row["language"]]):
-                continue
-            is_full = view.max_megabytes is not None and taken[name] >= view.max_megabytes * MEGABYTE
-            if is_full and side_of[row["document_id"]] == TRAIN:
-                path = f"{row['repository']}: {row['path']}"
-                removals.add(name, "over_max_megabytes", path=path, text=row["beginning"], num_bytes=row["num_bytes"])
-                continue
-            taken[name] += row["num_bytes"] if side_of[row["document_id"]] == TRAIN else 0
-            names.append(name)
-        views_of[row["document_id"]] = tuple(names)
-    return views_of
+def _assemble(work: Work, tokenizer: Tokenizer, removals: Removals) -> dict[str, dict[str, Any]]:
+    """Put the parts' chunks together into shards, the training side first; gives the counts."""
+    views = work.recipe.shards
+    with ExitStack() as stack:
+        sides = _open_sides(work.folder, views, tokenizer, stack)
+        # Equal files went in deduplication; equal functions of different files are only known here.
+        seen: dict[str, set[bytes]] = {name: set() for name, view in views.items() if view.cut != "files"}
+        chunks = [(split, part) for split in SPLITS for part in part_names(work.run_dir)]
+        for split, part in with_progress(chunks, "shards: put together", total=len(chunks), unit="chunks"):
+            for row in read_chunk(work.folder / CHUNKS / chunk_name(part, split)):
+                _store(row, split, sides, seen, removals)
+    totals: dict[str, dict[str, Any]] = {view: {} for view in views}
+    for (view, split), side in sides.items():
+        write_table(work.folder / view / f"{split}.parquet", _origin_table(side))
+        totals[view][split] = {"documents": side.documents, "tokens": side.tokens, "bytes": side.num_bytes}
+        totals[view][split]["inexact_by_cause"] = dict(sorted(side.inexact.items()))
+    return totals
 
 
 def _open_sides(
@@ -155,10 +124,11 @@ def _store(
 ) -> None:
     """Write a piece to its views, unless one stored its like before."""
     for view in row.views:
-        if row.content in seen[view]:
+        if row.content in seen.get(view, ()):
             removals.add(view, "duplicate_piece", path=row.path, text=row.beginning, num_bytes=row.num_bytes)
         else:
-            seen[view].add(row.content)
+            if view in seen:
+                seen[view].add(row.content)
             sides[view, split].add(row)
 
 

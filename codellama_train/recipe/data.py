@@ -53,6 +53,7 @@ class ShardView(RecipeTable):
     languages: list[str] | None = None  # None means all
     max_document_tokens: Positive | None = None  # longer ones are dropped and counted; None means no bound
     max_megabytes: Positive | None = None  # of training text; None means all of it
+    min_document_kilobytes: Positive | None = None  # shorter files are left to other views; None means no bound
 
     @model_validator(mode="after")
     def _pieces_are_bounded(self) -> ShardView:
@@ -75,6 +76,8 @@ class DataMachine(RecipeTable):
     """How a data recipe runs on the machine at hand; never changes a byte of the result."""
 
     workers: Positive | None = None  # None means one per processor
+    memory_megabytes: Positive = 8_000  # of all processes of a stage together, where a stage's need grows with the data
+    cluster: str | None = None  # address of a Ray cluster ("auto" on one of its nodes) whose processors do the work
 
 
 class DataRecipe(RecipeTable):

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from preparing import mini_recipe
 
 from data_prep import ingest
-from data_prep.documents import SCHEMA, document_parts
+from data_prep.documents import SCHEMA
 from data_prep.folders import FoundFile, LeftOut, Refused, decode, find_files, read_text, shown
-from data_prep.stage import Work
+from data_prep.work import Work
 
 NOBODY = 65534
 
@@ -144,7 +144,7 @@ def test_ingest_survives_a_hostile_folder_and_says_why(open_folder, tmp_path):
     assert {reason: counts["documents"] for reason, counts in facts["removed"]["code"].items()} == expected
     assert all(counts["samples"] for counts in facts["removed"]["code"].values())
     json.dumps(facts).encode()  # odd names are written as text
-    assert len(document_parts(tmp_path)) == 1
+    assert len(list(tmp_path.glob("documents-*.parquet"))) == 1
 
 
 def test_links_are_never_followed_even_when_put_in_place_after_the_walk(tmp_path):
@@ -196,5 +196,5 @@ def test_any_name_can_be_shown(name):
 
 
 def test_document_columns_are_those_of_the_contract():
-    names = ["document_id", "text", "source", "language", "repository", "path", "license", "stars", "revision_time"]
-    assert SCHEMA.names == names
+    origin = ["source", "language", "repository", "path", "license", "stars", "forks", "revision_time"]
+    assert SCHEMA.names == ["document_id", "text", *origin]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import random
 from itertools import combinations
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from preparing import MODULES, STDLIB
 
 from codellama_train.recipe.data_duplicates import Deduplication
 from data_prep.deduplicate import equal_copies, ranks
-from data_prep.documents import Document, digest, document_parts, read_texts, write_documents
+from data_prep.documents import Document, PartWriter, digest
 from data_prep.minhash import candidate_buckets
 from data_prep.similarity import (
     FULLY_COMPARED,
@@ -46,6 +48,14 @@ def corpus() -> list[str]:
     return [text for text in texts if num_words(text) >= 2 * RULES.ngram_words]
 
 
+def written(folder: Path, documents: list[Document]) -> list[Path]:
+    writer = PartWriter(folder, "code", 0)
+    for document in documents:
+        writer.add(document)
+    writer.flush()
+    return sorted(folder.glob("documents-*.parquet"))
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> tuple[dict[int, str], list[tuple[int, int]], list[SimilarPair]]:
     """Texts by index, the candidates that Daft gives, and the verified pairs."""
@@ -54,9 +64,8 @@ def found(tmp_path_factory) -> tuple[dict[int, str], list[tuple[int, int]], list
         Document(digest(str(index).encode()), text, "s", "python", "r", str(index))
         for index, text in enumerate(corpus())
     ]
-    write_documents(folder, documents)
-    parts = document_parts(folder)
-    rows = [row for part in parts for row in read_texts(part, [document.document_id for document in documents])]
+    parts = written(folder, documents)
+    rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
     texts = {index: row["text"] for index, row in enumerate(rows)}
     scratch = tmp_path_factory.mktemp("scratch")
     buckets = candidate_buckets(scratch, parts, [row["document_id"] for row in rows], RULES)
@@ -143,11 +152,11 @@ def test_no_documents_have_no_candidates(tmp_path):
 def test_documents_that_are_not_asked_for_are_no_candidates(tmp_path):
     text = " ".join(f"word{number}" for number in range(50))
     documents = [Document(digest(bytes([n])), text, "s", "c", "r", str(n)) for n in range(3)]
-    write_documents(tmp_path, documents)
+    parts = written(tmp_path, documents)
     wanted = sorted(document.document_id for document in documents)[1:]
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    assert candidate_buckets(scratch, document_parts(tmp_path), wanted, RULES) == [[0, 1]] * RULES.bands
+    assert candidate_buckets(scratch, parts, wanted, RULES) == [[0, 1]] * RULES.bands
 
 
 def test_a_large_bucket_is_compared_with_its_best_members():
@@ -165,6 +174,7 @@ def test_equal_texts_keep_the_best_ranked():
 def test_rank_prefers_stars_then_newest_then_longest_then_id():
     table = pa.table(
         {
+            "document_id": pa.array([bytes([n] * 16) for n in range(5)], pa.binary(16)),
             "stars": pa.array([None, 5, None, None, None], pa.int64()),
             "revision_time": pa.array([None, None, 9, None, None], pa.timestamp("s", tz="UTC")),
             "num_characters": pa.array([1, 1, 1, 3, 1], pa.int64()),

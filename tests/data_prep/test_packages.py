@@ -16,7 +16,7 @@ from codellama_train.recipe.data_sources import PypiSource
 from data_prep import ingest
 from data_prep.folders import LeftOut
 from data_prep.packages import fetch, read_archive
-from data_prep.stage import Work
+from data_prep.work import Work
 
 METADATA = "Metadata-Version: 2.1\nName: prose-sample\nVersion: 1.0\n"
 FILES = {

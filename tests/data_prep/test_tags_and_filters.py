@@ -5,24 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from preparing import mini_recipe
 
 from codellama_train.console import UserError
-from data_prep.documents import Document, digest, document_id, read_texts, write_documents
+from codellama_train.recipe.data_rules import Filters
+from data_prep.documents import Document, PartWriter, digest, document_id
 from data_prep.filter import filter_reasons
 from data_prep.languages import language_of
 from data_prep.licenses import classify, license_of_folder
 from data_prep.removals import SAMPLES, Removals
 from data_prep.roots import resolve_roots
-from data_prep.tag import TAG_SCHEMA, tags_of
+from data_prep.tag import TAG_SCHEMA, tags_of_text
 
 
 @given(st.text(max_size=300))
 def test_tags_are_those_of_plain_counting(text):
-    tags = tags_of(text)
+    tags = tags_of_text(text)
     lines = text.splitlines()
     assert tags["num_bytes"] == len(text.encode("utf-8", "surrogatepass"))
     assert tags["num_lines"] == max(len(lines), 1)
@@ -43,29 +44,19 @@ def test_tags_are_those_of_plain_counting(text):
     ],
 )
 def test_generated_files_are_marked(text, is_generated):
-    assert (tags_of(text)["generated_marks"] > 0) is is_generated
+    assert (tags_of_text(text)["generated_marks"] > 0) is is_generated
 
 
 def test_texts_that_differ_in_white_space_only_hash_alike():
-    assert tags_of("a b\n\tc")["content_hash"] == tags_of(" a  b c\r\n")["content_hash"]
-    assert tags_of("a b")["content_hash"] != tags_of("ab")["content_hash"]
+    assert tags_of_text("a b\n\tc")["content_hash"] == tags_of_text(" a  b c\r\n")["content_hash"]
+    assert tags_of_text("a b")["content_hash"] != tags_of_text("ab")["content_hash"]
 
 
-def test_the_first_line_that_drops_a_document_is_its_reason(tmp_path):
-    recipe = mini_recipe(
-        tmp_path,
-        tmp_path,
-        filters={"code": {"longest_line": {"above": 10.0}, "mean_line": {"above": 5.0, "below": 1.0}}},
-    )
-    documents = pa.table(
-        {
-            "source": ["code", "code", "code", "code", "related"],
-            "longest_line": [11, 10, 5, 3, 99],
-            "mean_line": [9.0, 5.5, 5.0, 0.5, 99.0],
-        }
-    )
-    reasons = ["longest_line above 10", "mean_line above 5", None, "mean_line below 1", None]
-    assert filter_reasons(documents, recipe) == reasons
+def test_the_first_line_that_drops_a_document_is_its_reason():
+    filters = Filters.model_validate({"longest_line": {"above": 10.0}, "mean_line": {"above": 5.0, "below": 1.0}})
+    tags = pa.table({"longest_line": [11, 10, 5, 3], "mean_line": [9.0, 5.5, 5.0, 0.5]})
+    assert filter_reasons(tags, filters) == ["longest_line above 10", "mean_line above 5", None, "mean_line below 1"]
+    assert filter_reasons(tags, None) == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -149,16 +140,19 @@ def test_documents_are_named_by_where_they_come_from():
     assert document_id("s", "r", b"p") == document_id(*places[0])
 
 
-def test_parts_are_sorted_and_do_not_depend_on_the_order_given(tmp_path):
+def test_parts_are_sorted_inside_and_hold_about_as_much_text_each(tmp_path):
     documents = [Document(digest(bytes([n])), "x" * 900_000, "s", "c", "r", str(n)) for n in range(12)]
-    for name, given_documents in (("one", documents), ("two", documents[::-1])):
-        (tmp_path / name).mkdir()
-        write_documents(tmp_path / name, given_documents)
-    one, two = (sorted((tmp_path / name).iterdir()) for name in ("one", "two"))
-    assert len(one) == 3
-    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
-    wanted = sorted(document.document_id for document in documents)
-    assert [row["document_id"] for part in one for row in read_texts(part, wanted)] == wanted
+    writer = PartWriter(tmp_path, "code", 3)
+    for document in documents:
+        writer.add(document)
+    writer.flush()
+    parts = sorted(tmp_path.iterdir())
+    assert [path.name for path in parts] == [f"documents-code-000003-{place:03d}.parquet" for place in range(3)]
+    ids = [pq.read_table(path)["document_id"].to_pylist() for path in parts]
+    assert ids == [
+        sorted(document.document_id for document in documents[start : start + 5]) for start in range(0, 12, 5)
+    ]
+    assert (writer.num_documents, writer.num_bytes) == (12, 12 * 900_000)
 
 
 def test_removals_keep_counts_and_the_first_samples():

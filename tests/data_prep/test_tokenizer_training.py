@@ -13,8 +13,8 @@ from preparing import STDLIB, mini_recipe
 from codellama_train.console import UserError
 from codellama_train.tokens.open_tokenizer import open_tokenizer
 from codellama_train.tokens.sentencepiece_tokenizer import INFILLING_PIECES, SentencePieceTokenizer, parse_model
-from data_prep.stage import Work
 from data_prep.train_tokenizer import inputs_of, run, train
+from data_prep.work import Work
 
 # What follows the data and the machine, and what newer SentencePiece releases have added.
 FREE = {
