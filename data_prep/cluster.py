@@ -58,6 +58,6 @@ def _connected(address: str) -> Any:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"machine.cluster={address!r}: no Ray cluster answers ({reason}); start one with `ray start --head`, "
-                f"give its address, or leave the key out"
+                f"give its address, set RAY_AUTH_MODE as it has it, or leave the key out"
             ) from error
     return ray

@@ -10,11 +10,12 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from codellama_train.console import Progress
+from codellama_train.console import Progress, UserError
 from data_prep.cluster import RayPool
 
 Task = TypeVar("Task")
@@ -60,7 +61,13 @@ class ProcessPool:
 
     def result(self, handle: Future[Any]) -> Any:
         """Wait for a result."""
-        return handle.result()
+        try:
+            return handle.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"one of {self.workers} worker processes died, as happens where memory runs out; what was finished is "
+                f"kept: run the same command again, with fewer machine.workers"
+            ) from error
 
 
 def map_in_order(

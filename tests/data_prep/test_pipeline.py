@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -63,6 +64,17 @@ def bytes_of(run_dir: Path) -> dict[str, str]:
     paths = sorted(path for path in run_dir.rglob("*") if path.is_file())
     digests = {str(path.relative_to(run_dir)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     return {name: digest for name, digest in digests.items() if not name.endswith(".json") or name.count("/") > 1}
+
+
+def manifests_of(run_dir: Path) -> dict[str, dict[str, Any]]:
+    """Read every manifest of a run, without what follows the clock."""
+    manifests = {
+        str(path.relative_to(run_dir)): artifacts.read_json(path) for path in run_dir.rglob(artifacts.MANIFEST)
+    }
+    return {
+        name: {key: value for key, value in manifest.items() if key not in ("seconds", artifacts.OWN_CHECKSUM)}
+        for name, manifest in manifests.items()
+    }
 
 
 def done_in(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -131,11 +143,14 @@ def test_a_second_run_does_nothing(recipe, caplog):
     assert bytes_of(recipe.run_dir) == before
 
 
-def test_two_workers_give_the_same_bytes_as_one(recipe, corpus, tmp_path):
-    changes = {"decontamination": DECONTAMINATION, "machine": {"workers": 2}}
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_any_number_of_workers_gives_the_same_bytes_and_manifests(recipe, corpus, tmp_path, workers):
+    changes = {"decontamination": DECONTAMINATION, "machine": {"workers": workers}}
     other = mini_recipe(tmp_path, corpus, **changes)
     prepare(other)
     assert bytes_of(other.run_dir) == bytes_of(recipe.run_dir)
+    assert manifests_of(other.run_dir) == manifests_of(recipe.run_dir)
+    assert len(manifests_of(other.run_dir)) == len(NAMES) + 2 * len(recipe.shards)
 
 
 @pytest.mark.parametrize("stage", ["tag", "deduplicate", "shards"])
@@ -179,21 +194,43 @@ def test_a_changed_threshold_reads_no_text_again(recipe, caplog):
     prepare(recipe)
 
 
-def test_a_killed_run_continues_to_the_same_bytes(recipe, corpus, tmp_path, project):
-    table = recipe_table(tmp_path / "runs", corpus, decontamination=DECONTAMINATION, machine={"workers": 2})
+@pytest.fixture
+def many_files(tmp_path) -> Path:
+    """Enough files for several tasks in every stage."""
+    folder = tmp_path / "many"
+    for number in range(900):
+        path = folder / f"repository{number % 30}" / f"module{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / ".git").mkdir(exist_ok=True)
+        words = " + ".join(f"name_{number * factor}" for factor in range(2, 30))
+        about = " ".join(f"It adds name_{number * factor}." for factor in range(2, 30))
+        path.write_text(f'def function_{number}(x):\n    """{about}"""\n    return {words}\n')
+    return folder
+
+
+def test_a_run_killed_within_its_stages_continues_to_the_same_bytes(many_files, tmp_path, project):
+    tokenizer = {"vocabulary_size": 340, "sample_megabytes": 1}
+    shards = {name: {"source": name, "cut": "files"} for name in ("code", "related")}
+    changes = {"tokenizer": tokenizer, "shards": shards, "machine": {"workers": 2}}
+    table = recipe_table(tmp_path / "runs", many_files, **changes)
     path = tmp_path / "mini.toml"
     path.write_text(as_toml(DataRecipe.model_validate(table)))
     command = [sys.executable, str(project / "scripts/prepare_data.py"), str(path)]
-    for stage in ("ingest", "decontaminate"):
+    run_dir = tmp_path / "runs/mini"
+    for stage in ("ingest", "tag", "decontaminate", "shards"):
         with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE) as process:
-            while not (tmp_path / "runs/mini" / stage / "manifest.json").is_file():
+            receipts = run_dir / f".{stage}.partial" / ".receipts"
+            while not any(receipts.rglob("*.json")) and not (run_dir / stage).is_dir():
                 assert process.poll() is None, process.stderr and process.stderr.read()
-                time.sleep(0.01)
+                time.sleep(0.002)
             os.killpg(process.pid, signal.SIGKILL)
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "ingest: up to date" in result.stderr
     assert "Token shards" in result.stdout
-    assert bytes_of(tmp_path / "runs/mini") == bytes_of(recipe.run_dir)
+    whole = DataRecipe.model_validate(table | {"runs": str(tmp_path / "whole")})
+    prepare(whole)
+    assert bytes_of(run_dir) == bytes_of(whole.run_dir)
+    assert manifests_of(run_dir) == manifests_of(whole.run_dir)
 
 
 def test_one_repository_is_enough(corpus, tmp_path):
