@@ -53,7 +53,9 @@ def code_corpus(cache: Path) -> Path:
     if shutil.which("apt-get") and shutil.which("dpkg-deb"):
         packages += [(name, _from_debian, None) for name in DEBIAN]
     else:
-        sys.stderr.write("there is no apt-get on this machine: the corpus has no Debian packages, and no Go, Rust, C or PHP\n")
+        sys.stderr.write(
+            "there is no apt-get on this machine: the corpus has no Debian packages, and no Go, Rust, C or PHP\n"
+        )
     for name, download, checksum in packages:
         target = folder / name.replace("==", "-").replace("@", "-")
         if not target.exists():
