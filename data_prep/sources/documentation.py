@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
 
-from data_prep.python_code import all_definitions, is_encodable, parse_python
+from data_prep.shards.python_code import all_definitions, is_encodable, parse_python
 
 PLAIN_TEXT_NAMES = ("readme", "changes", "changelog", "news", "history", "faq", "contributing", "tutorial")
 DOCUMENT_FOLDERS = ("doc", "docs", "documentation")

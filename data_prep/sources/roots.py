@@ -14,7 +14,7 @@ from itertools import permutations
 from pathlib import Path
 
 from codellama_train.console import UserError
-from data_prep.licenses import classify, license_of_folder
+from data_prep.tags.licenses import license_of_folder, license_of_name
 
 STDLIB, SITE_PACKAGES = "{stdlib}", "{site_packages}"
 PLACEHOLDERS = {STDLIB: "stdlib", SITE_PACKAGES: "purelib"}
@@ -50,6 +50,17 @@ class Root:
         top = relative.parts[0]
         stem = top.partition(".")[0] or top
         return self.owners.get(top) or self.owners.get(stem) or Repository(self.prefix + stem, self.license)
+
+    def add_checkout(self, relative: Path) -> None:
+        """Let the files below a checkout that was found inside the root belong to a repository of its own."""
+        if relative.parts:
+            license_name = license_of_folder(self.path / relative)
+            self.owners[str(relative)] = Repository(self.name_of_repository(relative), license_name)
+
+    def name_of_repository(self, relative: Path) -> str:
+        """Name a repository that was found inside the root, or is the root."""
+        outer = self.default.name if self.default is not None else self.prefix.removesuffix("/")
+        return str(Path(outer) / relative).removesuffix(".git")
 
     def _nearest(self, relative: Path) -> Repository:
         """Give the innermost checkout that holds the file."""
@@ -93,17 +104,22 @@ def resolve_roots(key: str, paths: Sequence[str]) -> list[Root]:
         else:
             names[folder.name] += 1
             name = folder.name if names[folder.name] == 1 else f"{folder.name}-{names[folder.name]}"
-            default = Repository(name, license_of_folder(folder))
-            roots.append(Root(folder, owners=dict(_checkouts(folder, name)), default=default))
+            default = Repository(name.removesuffix(".git"), license_of_folder(folder))
+            roots.append(Root(folder, default=default))
     return roots
 
 
 def resolve_file(key: str, path: str, *, remedy: str) -> Path:
     """Find a file a recipe names; `{package:NAME}` stands for an installed package's folder."""
-    file = Path(PACKAGE_PLACEHOLDER.sub(lambda match: _package_folder(key, match[1], remedy), path)).expanduser()
+    file = resolve_package(key, path, remedy=remedy)
     if not file.is_file():
         raise UserError(f"{key} = {path!r}: there is no such file; {remedy}")
     return file
+
+
+def resolve_package(key: str, path: str, *, remedy: str) -> Path:
+    """Put an installed package's folder for `{package:NAME}`, and the home folder for `~`."""
+    return Path(PACKAGE_PLACEHOLDER.sub(lambda match: _package_folder(key, match[1], remedy), path)).expanduser()
 
 
 def _package_folder(key: str, name: str, remedy: str) -> str:
@@ -136,22 +152,14 @@ def read_metadata(path: Path) -> Message:
 
 
 def _license_of_package(metadata: Message, folder: Path) -> str | None:
-    """Tell a package's licence: its expression, its short name, its classifier, or its licence file."""
-    for header in ("License-Expression", "License"):
-        value = str(metadata[header] or "").strip()
-        if value and len(value) < 60 and "\n" not in value:
-            return classify(value) or value
-    for classifier in metadata.get_all("Classifier", []):
-        if str(classifier).startswith("License ::"):
-            last = str(classifier).rpartition("::")[2].strip()
-            return classify(last) or last
-    return license_of_folder(folder) or license_of_folder(folder / "licenses")
+    """Tell a package's licence: what its metadata declares, or its licence files."""
+    return license_of_metadata(metadata) or license_of_folder(folder) or license_of_folder(folder / "licenses")
 
 
-def _checkouts(folder: Path, name: str) -> Iterator[tuple[str, Repository]]:
-    """Find the git checkouts directly below a folder and one level further down."""
-    for pattern in ("*/.git", "*/*/.git"):
-        for marker in sorted(folder.glob(pattern)):
-            checkout = marker.parent
-            relative = str(checkout.relative_to(folder))
-            yield relative, Repository(f"{name}/{relative}", license_of_folder(checkout))
+def license_of_metadata(metadata: Message) -> str | None:
+    """Tell the licence that a package's METADATA declares: its expression, name, classifiers, or the licence's text."""
+    named = [str(metadata[header] or "").strip() for header in ("License-Expression", "License")]
+    classifiers = [str(classifier) for classifier in metadata.get_all("Classifier", [])]
+    stated = [line.rpartition("::")[2].strip() for line in classifiers if line.startswith("License ::")]
+    in_order = sorted([*named, *stated], key=len) if "\n" in named[1] else [*named, *stated]
+    return next(filter(None, (license_of_name(name) for name in in_order if name)), None)

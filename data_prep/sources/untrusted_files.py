@@ -7,8 +7,12 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from data_prep.sources.git_objects import is_bare
+
+GIT_FOLDER, NOTEBOOK_SUFFIX = ".git", ".ipynb"
 BYTE_ORDER_MARK = "\ufeff"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -40,9 +44,18 @@ class LeftOut:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class FoundRepository:
+    """A git checkout, whose files are found one by one, or a bare repository, which is not walked into."""
+
+    path: Path
+    relative: Path
+    is_bare: bool
+
+
 def find_files(
     root: Path, *, exclude_folders: Sequence[str], max_file_bytes: int, is_wanted: Callable[[Path], bool]
-) -> Iterator[FoundFile | LeftOut]:
+) -> Iterator[FoundFile | FoundRepository | LeftOut]:
     """Walk a folder in the order of names, without ever following a symbolic link."""
     waiting = [root]
     while waiting:
@@ -53,20 +66,37 @@ def find_files(
         except OSError as error:
             yield LeftOut(folder.relative_to(root), "unreadable_folder", detail=error.strerror or "")
             continue
+        if is_bare([entry.name for entry in ordered]):
+            yield FoundRepository(folder, folder.relative_to(root), is_bare=True)
+            continue
         subfolders: list[Path] = []
         for entry in ordered:
             relative = Path(entry.path).relative_to(root)
-            if _is_folder(entry):
-                if any(
-                    fnmatch.fnmatch(str(relative) if "/" in pattern else entry.name, pattern)
-                    for pattern in exclude_folders
-                ):
+            if entry.name == GIT_FOLDER:
+                yield FoundRepository(folder, folder.relative_to(root), is_bare=False)
+            elif _is_folder(entry):
+                if is_excluded(relative, exclude_folders):
                     yield LeftOut(relative, "excluded_folder")
                 else:
                     subfolders.append(Path(entry.path))
             else:
                 yield _judge(entry, relative, root, max_file_bytes, is_wanted)
         waiting.extend(reversed(subfolders))
+
+
+def is_excluded(folder: Path, patterns: Sequence[str]) -> bool:
+    """Tell whether a folder is not to be read, by its name, or for patterns with a slash by its path."""
+    return any(fnmatch.fnmatch(str(folder) if "/" in pattern else folder.name, pattern) for pattern in patterns)
+
+
+def in_excluded_folder(relative: Path, patterns: Sequence[str]) -> bool:
+    """Tell whether a file lies below a folder that is not to be read, where no walk has left that out."""
+    return _is_excluded_or_below(relative.parent, tuple(patterns))
+
+
+@lru_cache(maxsize=10_000)
+def _is_excluded_or_below(folder: Path, patterns: tuple[str, ...]) -> bool:
+    return bool(folder.parts) and (is_excluded(folder, patterns) or _is_excluded_or_below(folder.parent, patterns))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -88,13 +118,23 @@ def _judge(
         return LeftOut(relative, "unreadable", detail=error.strerror or "")
     if not stat.S_ISREG(status.st_mode):
         return LeftOut(relative, "special_file")
+    reason = reason_against(relative, status.st_size, max_file_bytes, is_wanted)
+    return (
+        LeftOut(relative, reason, status.st_size) if reason else FoundFile(Path(entry.path), relative, status.st_size)
+    )
+
+
+def reason_against(
+    relative: Path, num_bytes: int, max_file_bytes: int, is_wanted: Callable[[Path], bool]
+) -> str | None:
+    """Say why a regular file is left out, by its name and size alone; None if it is taken."""
+    if relative.suffix.lower() == NOTEBOOK_SUFFIX:
+        return "notebook"  # as in the paper's training data
     if not is_wanted(relative):
-        return LeftOut(relative, "other_kind_of_file", status.st_size)
-    if status.st_size == 0:
-        return LeftOut(relative, "empty")
-    if status.st_size > max_file_bytes:
-        return LeftOut(relative, "huge", status.st_size)
-    return FoundFile(Path(entry.path), relative, status.st_size)
+        return "other_kind_of_file"
+    if num_bytes == 0:
+        return "empty"
+    return "huge" if num_bytes > max_file_bytes else None
 
 
 def _reason_of_link(path: Path, root: Path) -> str:
@@ -106,8 +146,8 @@ def _reason_of_link(path: Path, root: Path) -> str:
     return "link_within_tree" if target.is_relative_to(root) else "link_out_of_tree"
 
 
-def read_text(path: Path, max_file_bytes: int) -> str:
-    """Read a UTF-8 file without its byte-order mark; raises Refused with the reason.
+def read_bytes(path: Path, max_file_bytes: int) -> bytes:
+    """Read a whole regular file; raises Refused with the reason where that cannot be.
 
     The file is opened so that neither a link nor a pipe put in its place since it was found can do harm.
     """
@@ -121,7 +161,17 @@ def read_text(path: Path, max_file_bytes: int) -> str:
         raise Refused("unreadable", error.strerror or "") from error
     if len(data) > max_file_bytes:
         raise Refused("huge")
-    return decode(data)
+    return data
+
+
+def begins_with(path: Path, mark: bytes) -> bool:
+    """Tell whether a regular file's first bytes are these; what cannot be read does not begin with them."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            return stat.S_ISREG(os.fstat(descriptor).st_mode) and file.read(len(mark)) == mark
+    except OSError:
+        return False
 
 
 def decode(data: bytes) -> str:
