@@ -14,11 +14,12 @@ from typing import Any
 from codellama_train import artifacts
 from codellama_train.recipe.data import DataRecipe
 from data_prep.work import Work, finished_files, unfinished_folder
+from data_prep.workers import end_idle_processes
 
 logger = logging.getLogger(__name__)
 FINGERPRINTED_PACKAGES = ("data_prep.", "codellama_train.tokens.")
 # How the work is spread decides nothing about a result.
-NOT_FINGERPRINTED = {"data_prep.cluster", "data_prep.workers"}
+NOT_FINGERPRINTED = {"data_prep.ray_pool", "data_prep.workers"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,13 @@ def _imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module.count(".") == 0)
+            if _is_our_package(node.module):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _is_our_package(name: str) -> bool:
+    spec = find_spec(name) if f"{name}.".startswith(FINGERPRINTED_PACKAGES) else None
+    return spec is not None and spec.submodule_search_locations is not None
 
 
 def is_up_to_date(stage: Stage, recipe: DataRecipe, run_dir: Path) -> bool:
@@ -82,7 +89,10 @@ def do(stage: Stage, recipe: DataRecipe, run_dir: Path) -> dict[str, Any]:
     assert fingerprint is not None, f"{stage.name} needs finished {stage.inputs}"
     started = time.monotonic()
     folder = unfinished_folder(run_dir / stage.name, fingerprint)
-    facts = stage.run(Work(recipe, folder, run_dir))
+    try:
+        facts = stage.run(Work(recipe, folder, run_dir))
+    finally:
+        end_idle_processes()
     seconds = round(time.monotonic() - started, 2)
     contents = {"stage": stage.name, "fingerprint": fingerprint, **facts, "seconds": seconds}
     manifest = artifacts.write_manifest(folder, contents, files=finished_files(folder))

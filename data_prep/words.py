@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# Python's `re` and Rust's `regex` read this class alike, unlike \W.
-SEPARATORS = r"[\x00-/:-@\[-^`{-\x7f]+"
+# Spelt out, since what \W means depends on the engine and on Unicode's version.
+SEPARATOR = re.compile(r"[\x00-/:-@\[-^`{-\x7f]")
 WORD = re.compile(r"[^\x00-/:-@\[-^`{-\x7f]+")
 
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from codellama_train.console import Progress, UserError
-from data_prep.cluster import RayPool
+from data_prep.ray_pool import RayPool
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -42,10 +42,14 @@ class Pool(Protocol):
 
 
 class ProcessPool:
-    """Processes of this machine, started afresh (not forked), because forking a process with threads can hang."""
+    """Processes of this machine, started afresh (not forked), because forking a process with threads can hang.
+
+    Starting one takes half a second of processor time, so those that finished their work wait for the stage's next.
+    """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self._unfinished = 0
         context = multiprocessing.get_context("spawn")
         self._executor = ProcessPoolExecutor(workers, context, gc.set_threshold, (OBJECTS_PER_COLLECTION,))
 
@@ -53,21 +57,40 @@ class ProcessPool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._unfinished or self.workers in _idle_pools:
+            self.end()
+        else:
+            _idle_pools[self.workers] = self
+
+    def end(self) -> None:
+        """End the processes."""
         self._executor.shutdown(cancel_futures=True)
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
         """Start `function(task)`."""
+        self._unfinished += 1
         return self._executor.submit(function, task)
 
     def result(self, handle: Future[Any]) -> Any:
         """Wait for a result."""
         try:
-            return handle.result()
+            result = handle.result()
+            self._unfinished -= 1
+            return result
         except BrokenProcessPool as error:
             raise UserError(
                 f"one of {self.workers} worker processes died, as happens where memory runs out; what was finished is "
                 f"kept: run the same command again, with fewer machine.workers"
             ) from error
+
+
+_idle_pools: dict[int, ProcessPool] = {}
+
+
+def end_idle_processes() -> None:
+    """End the processes that wait for more work, as a stage does when it is done."""
+    while _idle_pools:
+        _idle_pools.popitem()[1].end()
 
 
 def map_in_order(
@@ -88,7 +111,7 @@ def map_in_order(
             yield function(task)
             progress.advance(size(task))
         return
-    with _open_pool(cluster, workers, len(tasks)) as pool:
+    with _open_pool(cluster, workers) as pool:
         waiting: deque[tuple[Task, Any]] = deque()
         for task in tasks:
             waiting.append((task, pool.submit(function, task)))
@@ -98,8 +121,10 @@ def map_in_order(
             yield _next_result(pool, waiting, progress, size)
 
 
-def _open_pool(cluster: str | None, workers: int, num_tasks: int) -> AbstractContextManager[Pool]:
-    return ProcessPool(min(workers, num_tasks)) if cluster is None else RayPool(cluster)
+def _open_pool(cluster: str | None, workers: int) -> AbstractContextManager[Pool]:
+    if cluster is not None:
+        return RayPool(cluster)
+    return _idle_pools.pop(workers, None) or ProcessPool(workers)
 
 
 def _next_result(

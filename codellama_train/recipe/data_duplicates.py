@@ -17,6 +17,7 @@ class Deduplication(RecipeTable):
     bands: Positive
     rows_per_band: Positive
     similarity: Annotated[float, Field(gt=0, le=1)]
+    against: Annotated[list[str], Field(default_factory=list)]  # run folders of earlier releases, only read
 
     @model_validator(mode="after")
     def _bands_fit(self) -> Deduplication:
