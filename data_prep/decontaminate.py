@@ -6,41 +6,48 @@ dropped near copy holds an item is no better.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from codellama_train.artifacts import sha256_of
+from codellama_train.artifacts import sha256_of, write_json
 from codellama_train.recipe.data import DataRecipe
-from data_prep.benchmarks import BenchmarkIndex, Hit, benchmark_file, build_index, hits_in, read_items
-from data_prep.clusters import CLUSTERS
-from data_prep.decisions import merge_facts, require_documents, write_decisions
+from codellama_train.recipe.data_benchmarks import Benchmark, Decontamination
+from data_prep.contamination.account import Account, facts_of, items_of
+from data_prep.contamination.benchmark_files import benchmark_files, read_items
+from data_prep.contamination.index import build_index
+from data_prep.contamination.index_files import load_index, save_index
+from data_prep.contamination.items import LAYERS
+from data_prep.contamination.search import hits_in
+from data_prep.decisions import ACCOUNT_COLUMNS, merge_facts, require_documents, write_decisions
 from data_prep.documents import write_table
-from data_prep.parts import documents_of, kept_by, only, part_names, tags_of
-from data_prep.work import Work
+from data_prep.near_duplicates.clusters import CLUSTERS
+from data_prep.parts import documents_of, file_name, kept_by, only, part_names, source_of, tags_of
+from data_prep.work import Facts, Work
 
-HITS = "hits.parquet"
-Found = dict[bytes, list[Hit]]
-
-
-def run(work: Work) -> dict[str, Any]:
-    """Write the decisions, every hit, and the account per benchmark item."""
-    found, facts = _search(work)
-    write_table(work.folder / HITS, _hit_table(found))
-    tainted = _tainted_clusters(work.output_of("deduplicate") / CLUSTERS, found)
-    decided = merge_facts(_decide(work, part, found, tainted) for part in part_names(work.run_dir))
-    require_documents("decontaminate", decided)
-    return {**decided, **facts}
-
-
-def _decide(work: Work, part: str, found: Found, tainted: set[bytes]) -> dict[str, Any]:
-    tags = tags_of(work.run_dir, part)
-    reasons = [reason_for(identity, found, tainted) for identity in tags["document_id"].to_pylist()]
-    return write_decisions(work.folder, part, tags, kept_by(work.run_dir, "deduplicate", part), reasons)
+HITS, ITEMS = "hits.parquet", "benchmark_items.json"
+HIT_SCHEMA = pa.schema(
+    {
+        "document_id": pa.binary(16),
+        "source": pa.string(),
+        "benchmark": pa.string(),
+        "item": pa.string(),
+        "layer": pa.string(),
+        "value": pa.float64(),  # whole texts, distinct n-grams or substrings shared; of "renamed" the similarity
+        "excerpt": pa.string(),
+    }
+)
+INDEX, FOUND, REASONS = ".index", ".found", ".reasons.parquet"
+NEAR_COPY = "near_copy_repeats_benchmark"
+# A sample tells how rare what is, which makes the search faster and changes nothing else.
+SAMPLED_PARTS = 8
+CLUSTER_ROWS = 65_536
 
 
 def inputs_of(recipe: DataRecipe) -> Any:
@@ -48,69 +55,126 @@ def inputs_of(recipe: DataRecipe) -> Any:
     rules = recipe.decontamination
     if rules is None:
         return None
-    files = {name: sha256_of(benchmark_file(name, benchmark)) for name, benchmark in rules.benchmarks.items()}
-    return [rules.model_dump(mode="json"), files]
+    return [rules.model_dump(mode="json"), {name: _checksums(name, each) for name, each in rules.benchmarks.items()}]
 
 
-def reason_for(document_id: bytes, found: Found, tainted: set[bytes]) -> str | None:
-    """Say why a document goes, if it does."""
-    if document_id in found:
-        return "repeats_benchmark"
-    return "near_copy_repeats_benchmark" if document_id in tainted else None
+def _checksums(name: str, benchmark: Benchmark) -> dict[str, str]:
+    """Hash a benchmark's files, having read them, so that a mistake is told before hours of work."""
+    files = benchmark_files(name, benchmark)
+    stamps = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    return _read_checksums(name, benchmark.model_dump_json(), stamps)
 
 
-def _search(work: Work) -> tuple[Found, dict[str, Any]]:
-    """Look for every benchmark item in every document that passed the filter."""
-    rules = work.recipe.decontamination
-    if rules is None:
-        return {}, {"benchmarks": {}}
-    items: dict[str, list[str]] = {}
-    sizes: dict[str, int] = {}
-    for name, benchmark in rules.benchmarks.items():
-        own = read_items(name, benchmark)
-        sizes[name] = len(own)
-        items.update(own)
-    index = build_index(items, rules.ngram_words)
-    search = partial(_search_part, run_dir=work.run_dir, index=index)
-    found: Found = {}
-    for part_found in work.map(search, part_names(work.run_dir), description="decontaminate", unit="parts"):
-        found.update(part_found)
-    return found, {"benchmarks": {name: _account(name, size, found) for name, size in sizes.items()}}
+@lru_cache(maxsize=256)
+def _read_checksums(name: str, benchmark: str, stamps: tuple[tuple[str, int, int], ...]) -> dict[str, str]:
+    read_items(name, Benchmark.model_validate_json(benchmark))
+    return {path: sha256_of(Path(path)) for path, _, _ in stamps}
 
 
-def _search_part(part: str, run_dir: Path, index: BenchmarkIndex) -> Found:
-    """Search one part's documents; runs in a worker."""
-    rows = only(documents_of(run_dir, part, ["document_id", "text"]), kept_by(run_dir, "filter", part)).to_pylist()
-    found = {row["document_id"]: hits_in(row["text"], index) for row in rows}
-    return {identity: hits for identity, hits in found.items() if hits}
-
-
-def _account(benchmark: str, num_items: int, found: Found) -> dict[str, Any]:
-    """Count, for one benchmark, the documents that hit each item."""
-    by_item: dict[str, int] = {}
-    for hits in found.values():
-        for hit in hits:
-            name, _, item = hit.item.partition(": ")
-            if name == benchmark:
-                by_item[item] = by_item.get(item, 0) + 1
-    return {"items": num_items, "items_hit": len(by_item), "documents_by_item": dict(sorted(by_item.items()))}
-
-
-def _tainted_clusters(path: Path, found: Mapping[bytes, list[Hit]]) -> set[bytes]:
-    """Give all members of near-duplicate clusters in which any member holds an item."""
-    rows = pq.read_table(path, columns=["document_id", "cluster_id"]).to_pylist()
-    clusters = {row["cluster_id"] for row in rows if row["document_id"] in found}
-    return {row["document_id"] for row in rows if row["cluster_id"] in clusters}
-
-
-def _hit_table(found: Found) -> pa.Table:
-    """List every hit of every document."""
-    rows = [(identity, hit) for identity, hits in sorted(found.items()) for hit in hits]
-    return pa.table(
-        {
-            "document_id": pa.array([identity for identity, _ in rows], pa.binary(16)),
-            "item": pa.array([hit.item for _, hit in rows], pa.string()),
-            "shared_ngrams": pa.array([hit.shared_ngrams for _, hit in rows], pa.int64()),
-            "is_exact": pa.array([hit.is_exact for _, hit in rows], pa.bool_()),
-        }
+def run(work: Work) -> dict[str, Any]:
+    """Write the decisions, every hit, and the account per benchmark item."""
+    rules, reasons, benchmarks = work.recipe.decontamination, dict[bytes, str](), dict[str, Any]()
+    if rules is not None:
+        _search(work, rules)
+        reasons, benchmarks = _account(work, rules)
+        _add_near_copies(reasons, work.output_of("deduplicate") / CLUSTERS)
+    ids = sorted(reasons)
+    table = pa.table(
+        [pa.array(ids, pa.binary(16)), pa.array(map(reasons.get, ids), pa.string())], ["document_id", "reason"]
     )
+    pq.write_table(table, work.folder / REASONS)
+    decide = partial(_decide, run_dir=work.run_dir, reasons=work.folder / REASONS)
+    facts = work.produce(decide, part_names(work.run_dir), name=str, description="decontaminate: decided", unit="parts")
+    decided = merge_facts(facts)
+    require_documents("decontaminate", decided)
+    return {**decided, "benchmarks": benchmarks}
+
+
+def _search(work: Work, rules: Decontamination) -> None:
+    """Look for every benchmark item in every document that passed the filter."""
+    parts = part_names(work.run_dir)
+    items = [item for name, benchmark in rules.benchmarks.items() for item in read_items(name, benchmark)]
+    sample = [text for part in parts[:: 1 + len(parts) // SAMPLED_PARTS] for text in _texts(work.run_dir, part)[1]]
+    save_index(build_index(items, rules, sample), work.folder / INDEX)
+    search = partial(_search_part, run_dir=work.run_dir, index=work.folder / INDEX)
+    work.produce(search, parts, name=str, description="decontaminate: searched", unit="parts", into=FOUND)
+
+
+def _texts(run_dir: Path, part: str) -> tuple[pa.Table, list[bytes]]:
+    """Give the ids and texts of a part's documents that passed the filter."""
+    table = only(documents_of(run_dir, part, ["document_id", "text"]), kept_by(run_dir, "filter", part))
+    return table, table["text"].cast(pa.large_binary()).to_pylist()
+
+
+def _search_part(part: str, folder: Path, *, run_dir: Path, index: Path) -> Facts:
+    """Search one part's documents; runs in a worker."""
+    benchmarks = load_index(index)
+    table, texts = _texts(run_dir, part)
+    hits = hits_in(texts, benchmarks)
+    if hits:
+        items = [benchmarks.items[hit.item] for hit in hits]
+        columns = {
+            "document_id": table["document_id"].take(pa.array([hit.document for hit in hits])),
+            "source": [source_of(part)] * len(hits),
+            "benchmark": [item.benchmark for item in items],
+            "item": [item.name for item in items],
+            **{name: [getattr(hit, name) for hit in hits] for name in ("layer", "value", "excerpt")},
+        }
+        write_table(folder / file_name("hits", part), pa.table(columns, schema=HIT_SCHEMA))
+    return {"hits": len(hits)}
+
+
+def _account(work: Work, rules: Decontamination) -> tuple[dict[bytes, str], dict[str, Any]]:
+    """Put the parts' hits together; gives the reason of every document that has any, and the account by benchmark."""
+    reasons, account = dict[bytes, str](), Account()
+    with pq.ParquetWriter(work.folder / HITS, HIT_SCHEMA, compression="zstd") as writer:
+        for path in sorted((work.folder / FOUND).glob("*.parquet")):
+            table = pq.read_table(path)
+            writer.write_table(table)
+            for identity, hits in _by_document(table):
+                account.add(hits)
+                reasons[identity] = reason_for({hit["layer"] for hit in hits})
+    index = load_index(work.folder / INDEX)
+    write_json(work.folder / ITEMS, items_of(account, index))
+    facts = facts_of(account, index)
+    return reasons, {
+        name: facts[name] | {"files": _checksums(name, benchmark)} for name, benchmark in rules.benchmarks.items()
+    }
+
+
+def _by_document(table: pa.Table) -> Iterator[tuple[bytes, list[dict[str, Any]]]]:
+    columns = ["document_id", "benchmark", "item", "layer"]
+    for identity, hits in groupby(table.select(columns).to_pylist(), key=lambda hit: hit["document_id"]):
+        yield identity, list(hits)
+
+
+def reason_for(layers: set[str]) -> str:
+    """Name the strongest layer in which a document repeats an item."""
+    return f"repeats_benchmark_{next(layer for layer in LAYERS if layer in layers)}"
+
+
+def _add_near_copies(reasons: dict[bytes, str], path: Path) -> None:
+    """Add the other members of near-duplicate clusters in which any member holds an item."""
+    found = pa.array(sorted(reasons), pa.binary(16))
+    tainted: set[bytes] = set()
+    for batch in _batches(path):
+        members = batch.filter(pc.is_in(batch["document_id"], found))
+        tainted.update(members["cluster_id"].to_pylist())
+    clusters = pa.array(sorted(tainted), pa.binary(16))
+    for batch in _batches(path):
+        members = batch.filter(pc.is_in(batch["cluster_id"], clusters))
+        for identity in members["document_id"].to_pylist():
+            reasons.setdefault(identity, NEAR_COPY)
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    yield from pq.ParquetFile(path).iter_batches(CLUSTER_ROWS, columns=["document_id", "cluster_id"])
+
+
+def _decide(part: str, folder: Path, *, run_dir: Path, reasons: Path) -> Facts:
+    """Write one part's decisions; runs in a worker."""
+    tags = tags_of(run_dir, part, ACCOUNT_COLUMNS)
+    known = pq.read_table(reasons)
+    places = pc.index_in(tags["document_id"], value_set=known["document_id"])
+    why = known["reason"].take(places.combine_chunks()).to_pylist()
+    return write_decisions(folder, part, tags, kept_by(run_dir, "deduplicate", part), why)
