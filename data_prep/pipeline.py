@@ -9,8 +9,11 @@ from typing import Any
 from codellama_train import artifacts
 from codellama_train.recipe.data import DataRecipe
 from data_prep import decontaminate, deduplicate, filter, ingest, split, tag, train_tokenizer, write_shards  # noqa: A004
+from data_prep.removal_requests import ledger_keys
 from data_prep.report import REPORT_FILE, data_report
 from data_prep.stage import Stage, do, is_up_to_date
+from data_prep.tag_account import tag_account
+from data_prep.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +36,14 @@ STAGES = (
         "filter",
         filter.__name__,
         filter.run,
-        lambda recipe: [[name, _dump(filters)] for name, filters in recipe.filters.items()],
+        lambda recipe: [filter.inputs_of(recipe), ledger_keys(recipe.run_dir)],
         ("ingest", "tag"),
     ),
     Stage(
         "deduplicate",
         deduplicate.__name__,
         deduplicate.run,
-        lambda recipe: _dump(recipe.deduplication),
+        deduplicate.inputs_of,
         ("ingest", "tag", "filter"),
     ),
     Stage(
@@ -62,13 +65,13 @@ STAGES = (
         train_tokenizer.__name__,
         train_tokenizer.run,
         train_tokenizer.inputs_of,
-        ("ingest", "split"),
+        ("ingest", "tag", "split"),
     ),
     Stage(
         "shards",
         write_shards.__name__,
         write_shards.run,
-        lambda recipe: [[name, _dump(view)] for name, view in recipe.shards.items()],
+        lambda recipe: [[[name, _dump(view)] for name, view in recipe.shards.items()], _dump(recipe.redaction)],
         ("ingest", "tag", "split", "tokenizer"),
     ),
 )
@@ -92,7 +95,7 @@ def prepare(recipe: DataRecipe) -> dict[str, Any]:
             do(stage, recipe, run_dir)
         position += 1
     manifests = {stage.name: _manifest(recipe, stage) for stage in STAGES}
-    report = data_report(recipe, manifests)
+    report = data_report(recipe, manifests) | {"tags": tag_account(Work(recipe, run_dir, run_dir))}
     artifacts.write_json(recipe.run_dir / REPORT_FILE, report)
     return report
 

@@ -27,7 +27,7 @@ def data_report(recipe: DataRecipe, manifests: Manifests) -> dict[str, Any]:
         "held_out": manifests["split"]["held_out"],
         "repositories_divided_by_file": manifests["split"]["repositories_divided_by_file"],
         "tokenizer": _facts(manifests["tokenizer"], "tokenizer", "vocabulary_size"),
-        "shards": _with_bytes_per_token(manifests["shards"]["shards"]),
+        "shards": with_bytes_per_token(manifests["shards"]["shards"]),
         "seconds": {stage: manifest["seconds"] for stage, manifest in manifests.items()},
     }
 
@@ -36,11 +36,11 @@ def _facts(manifest: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: manifest[name] for name in names}
 
 
-def _with_bytes_per_token(shards: Mapping[str, Any]) -> dict[str, Any]:
+def with_bytes_per_token(shards: Mapping[str, Any]) -> dict[str, Any]:
     """Add to each side of each view how many bytes of text one token stands for."""
     return {
         view: {
-            split: {**side, "bytes_per_token": round(side["bytes"] / side["tokens"], 3)}
+            split: {**side, "bytes_per_token": round(side["bytes"] / max(side["tokens"], 1), 3)}
             for split, side in sides.items()
         }
         for view, sides in shards.items()

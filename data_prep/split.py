@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from codellama_train.recipe.data import HeldOut
-from data_prep.clusters import Clusters, clusters_of
 from data_prep.decisions import merge_facts, require_documents, write_decisions
 from data_prep.documents import id_array, write_table
+from data_prep.near_duplicates.clusters import Clusters, clusters_of
 from data_prep.parts import BoolArray, file_name, kept_by, only, part_names, source_of, tags_of
 from data_prep.sides import Division, Files, divide, files_of, is_held_out, joined
 from data_prep.work import Facts, Work

@@ -11,13 +11,15 @@ import sentencepiece
 
 from codellama_train.console import UserError
 from codellama_train.recipe.data import DataRecipe
+from codellama_train.recipe.data_rules import Redaction
 from codellama_train.tokens.open_tokenizer import open_tokenizer
 from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 from codellama_train.tokens.tokenizer import Tokenizer
 from data_prep.documents import digest
-from data_prep.parts import documents_of, kept_by, only, part_names, source_of
-from data_prep.roots import resolve_file
+from data_prep.parts import kept_by, only, part_names, source_of
+from data_prep.sources.roots import resolve_file
 from data_prep.split import is_held_out_by_part
+from data_prep.tags.redaction import documents_to_encode
 from data_prep.work import Work
 
 MEGABYTE = 1_000_000
@@ -62,10 +64,11 @@ def run(work: Work) -> dict[str, Any]:
 
 
 def inputs_of(recipe: DataRecipe) -> Any:
-    """Give what decides the stage's output: its keys, the given tokenizer, and the sources that are sampled."""
+    """Give what decides the stage's output: its keys, the given tokenizer, the sources sampled and what they hide."""
     given = recipe.tokenizer.path
     fingerprint = given and _given_tokenizer(given).fingerprint
-    return [recipe.tokenizer.model_dump(mode="json"), fingerprint, list(recipe.sources)]
+    redaction = recipe.redaction and recipe.redaction.kinds
+    return [recipe.tokenizer.model_dump(mode="json"), fingerprint, list(recipe.sources), redaction]
 
 
 def _given_tokenizer(path: str) -> Tokenizer:
@@ -100,14 +103,14 @@ def _training_lines(work: Work, sample_bytes: int) -> Iterator[str]:
     left = dict.fromkeys(work.recipe.sources, sample_bytes // len(work.recipe.sources))
     for part in sorted(part_names(work.run_dir), key=lambda part: digest(part.encode())):
         source = source_of(part)
-        for text in _training_texts(work.run_dir, part) if left[source] > 0 else ():
+        for text in _training_texts(work.run_dir, part, work.recipe.redaction) if left[source] > 0 else ():
             if left[source] > 0:
                 left[source] -= len(text.encode())
                 yield from text.splitlines()
 
 
-def _training_texts(run_dir: Path, part: str) -> list[str]:
-    """Give the texts of a part's training documents."""
+def _training_texts(run_dir: Path, part: str, redaction: Redaction | None) -> list[str]:
+    """Give the texts of a part's training documents as they will be encoded."""
     trained = kept_by(run_dir, "split", part) & ~is_held_out_by_part(run_dir, part)
-    texts: list[str] = only(documents_of(run_dir, part, ["text"]), trained)["text"].to_pylist()
+    texts: list[str] = only(documents_to_encode(run_dir, part, redaction, ["text"]), trained)["text"].to_pylist()
     return texts

@@ -5,7 +5,6 @@ Pieces of different files that say the same are kept once, on the training side 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,46 +12,35 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from codellama_train.console import UserError, with_progress
 from codellama_train.recipe.data import ShardView
 from codellama_train.tokens.dialogue_format import FORMAT_KEY
-from codellama_train.tokens.exactness import InexactCause
 from codellama_train.tokens.open_tokenizer import open_tokenizer
 from codellama_train.tokens.shards import ShardWriter, TokenizedDocument
 from codellama_train.tokens.tokenizer import Tokenizer
-from data_prep.chunks import read_chunk
 from data_prep.documents import write_table
-from data_prep.encode_parts import CHUNKS, chunk_name, encode_part, last_taken
 from data_prep.parts import part_names
 from data_prep.removals import Removals, in_words
-from data_prep.shard_rows import ShardRow, load_encoder
+from data_prep.shards.chunks import read_chunk
+from data_prep.shards.encode_parts import CHUNKS, chunk_name, encode_part, last_taken
+from data_prep.shards.origins import Origin, facts_of_side, origin_of, origin_table
+from data_prep.shards.shard_rows import ShardRow, load_encoder
 from data_prep.split import SPLITS
 from data_prep.work import Work
 
 
-@dataclass
+@dataclass(frozen=True)
 class Side:
     """One side of a view being written."""
 
     writer: ShardWriter
-    documents: int = 0
-    tokens: int = 0
-    num_bytes: int = 0
-    inexact: Counter[InexactCause] = field(default_factory=Counter)
-    origins: list[tuple[bytes, bytes, int, str]] = field(default_factory=list)  # piece, document, tokens, path
+    origins: list[Origin] = field(default_factory=list)
 
     def add(self, row: ShardRow) -> None:
         """Store a piece."""
         cause = row.inexact_cause
         self.writer.add(TokenizedDocument(row.document_id, row.ids, cause is None, row.predicted, cause))
-        if cause is not None:
-            self.inexact[cause] += 1
-        self.origins.append((row.document_id, row.parent_id, len(row.ids), row.path))
-        self.documents += 1
-        self.tokens += len(row.ids)
-        self.num_bytes += row.num_bytes
+        self.origins.append(origin_of(row))
 
 
 def run(work: Work) -> dict[str, Any]:
@@ -61,7 +49,12 @@ def run(work: Work) -> dict[str, Any]:
     tokenizer = open_tokenizer(tokenizer_folder)
     load_encoder(tokenizer_folder, tokenizer.fingerprint)  # here too, so that this log says which one is used
     encode = partial(
-        encode_part, run_dir=work.run_dir, views=views, last_taken=last_taken(work), tokenizer=tokenizer.fingerprint
+        encode_part,
+        run_dir=work.run_dir,
+        views=views,
+        last_taken=last_taken(work),
+        redaction=work.recipe.redaction,
+        tokenizer=tokenizer.fingerprint,
     )
     parts = part_names(work.run_dir)
     made = work.produce(encode, parts, name=str, description="shards", unit="parts", into=CHUNKS)
@@ -87,9 +80,9 @@ def _assemble(work: Work, tokenizer: Tokenizer, removals: Removals) -> dict[str,
                 _store(row, split, sides, seen, removals)
     totals: dict[str, dict[str, Any]] = {view: {} for view in views}
     for (view, split), side in sides.items():
-        write_table(work.folder / view / f"{split}.parquet", _origin_table(side))
-        totals[view][split] = {"documents": side.documents, "tokens": side.tokens, "bytes": side.num_bytes}
-        totals[view][split]["inexact_by_cause"] = dict(sorted(side.inexact.items()))
+        origins = origin_table(side.origins)
+        write_table(work.folder / view / f"{split}.parquet", origins)
+        totals[view][split] = facts_of_side(origins)
     return totals
 
 
@@ -130,19 +123,6 @@ def _store(
             if view in seen:
                 seen[view].add(row.content)
             sides[view, split].add(row)
-
-
-def _origin_table(side: Side) -> pa.Table:
-    """List the documents of one side in stored order, each with the ingested document it was cut from and its path."""
-    pieces, parents, tokens, paths = zip(*side.origins, strict=True) if side.origins else ((), (), (), ())
-    return pa.table(
-        {
-            "document_id": pa.array(pieces, pa.binary(16)),
-            "parent_id": pa.array(parents, pa.binary(16)),
-            "tokens": pa.array(tokens, pa.int64()),
-            "path": pa.array(paths, pa.string()),
-        }
-    )
 
 
 def _require_both_sides(totals: Mapping[str, Any], removed: Mapping[str, Any], views: Mapping[str, ShardView]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from codellama_train.console import run_program
 from codellama_train.recipe.data import DataRecipe
 from codellama_train.recipe.loading import load
+from codellama_train.tokens.implied_epochs import print_epochs, shipped_recipes_that_use
 from data_prep.pipeline import prepare
 from data_prep.plan import print_plan
 from data_prep.report import REPORT_FILE, print_report
@@ -26,7 +27,10 @@ def main(arguments: Sequence[str]) -> None:
         print_plan(recipe)
         return
     print_report(prepare(recipe))
-    print(f"{recipe.run_dir / REPORT_FILE} says what was left out, and why.")
+    print_epochs(shipped_recipes_that_use(recipe.run_dir, Path("recipes"), Path(recipe.runs)))
+    print(
+        f"{recipe.run_dir / REPORT_FILE} says what was left out, and why; scripts/report.py {recipe.run_dir} draws it."
+    )
 
 
 if __name__ == "__main__":

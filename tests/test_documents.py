@@ -52,7 +52,20 @@ def test_every_command_names_a_script_and_options_it_has(project):
             assert option in text, f"{document.name}: {command}: {script.group()} has no {option}"
 
 
-@pytest.mark.parametrize("name", ["train", "prepare_data", "show_batches", "generate", "evaluate", "report", "export"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train",
+        "prepare_data",
+        "convert_shards",
+        "remove_documents",
+        "show_batches",
+        "generate",
+        "evaluate",
+        "report",
+        "export",
+    ],
+)
 def test_every_verb_has_help(project, name):
     shown = subprocess.run(
         [sys.executable, f"scripts/{name}.py", "--help"], cwd=project, check=True, capture_output=True, text=True

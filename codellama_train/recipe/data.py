@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from codellama_train.recipe.data_benchmarks import Decontamination
 from codellama_train.recipe.data_duplicates import Deduplication
-from codellama_train.recipe.data_rules import Filters
+from codellama_train.recipe.data_rules import Filters, Redaction
 from codellama_train.recipe.data_sources import Source
 from codellama_train.recipe.loading import Name, Positive, RecipeTable
 from codellama_train.tokens.dialogue_format import DialogueFormat
@@ -87,6 +87,7 @@ class DataRecipe(RecipeTable):
     runs: str = "runs"
     sources: Annotated[dict[Name, Source], Field(min_length=1)]
     filters: Annotated[dict[Name, Filters], Field(default_factory=dict)]
+    redaction: Redaction | None = None
     deduplication: Deduplication
     decontamination: Decontamination | None = None
     held_out: HeldOut

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from codellama_train.report.style import RUN_COLOURS
+from codellama_train.report.style import RUN_COLOURS, STYLE
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,18 @@ def colour(run: str) -> str:
     names = [*RUN_COLOURS]
     index = names.index(run) if run in names else sum(run.encode()) % len(names)
     return f"var(--run-{index})"
+
+
+def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]]) -> str:
+    """Write a whole page that needs nothing else; sections are (key, title, HTML)."""
+    contents = "".join(f'<li><a href="#{key}">{escape(name)}</a></li>' for key, name, _ in sections)
+    body = "".join(f'<section id="{key}"><h2>{escape(name)}</h2>{html}</section>\n' for key, name, html in sections)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
+        f"<body><main><h1>{escape(title)}</h1>{paragraph(lead, 'lead')}"
+        f"<nav><ul>{contents}</ul></nav>\n{body}</main></body></html>\n"
+    ).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 @dataclass(frozen=True)

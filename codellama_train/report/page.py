@@ -8,11 +8,10 @@ from typing import Any
 from codellama_train.report.claim_sections import SECTIONS, card, claim_section, scores_table
 from codellama_train.report.data_sections import data_section, mixture_section
 from codellama_train.report.headline import HEADLINE
-from codellama_train.report.markup import missing, paragraph
+from codellama_train.report.markup import missing, page, paragraph
 from codellama_train.report.pipeline import Pipeline
 from codellama_train.report.run_sections import training_section
 from codellama_train.report.sample_sections import samples_section
-from codellama_train.report.style import STYLE
 from codellama_train.report.verdicts import Finding, Verdict
 
 
@@ -29,15 +28,7 @@ def render(pipeline: Pipeline, findings: list[Finding]) -> str:
         ("samples", "To read", samples_section(pipeline)),
         ("method", "How it was measured", _method(pipeline)),
     ]
-    contents = "".join(f'<li><a href="#{key}">{escape(name)}</a></li>' for key, name, _ in sections)
-    body = "".join(f'<section id="{key}"><h2>{escape(name)}</h2>{html}</section>\n' for key, name, html in sections)
-    page = (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
-        f"<body><main><h1>{escape(title)}</h1>{paragraph(_lead(pipeline, findings), 'lead')}"
-        f"<nav><ul>{contents}</ul></nav>\n{body}</main></body></html>\n"
-    )
-    return page.replace(" %", "\N{NO-BREAK SPACE}%")
+    return page(title, _lead(pipeline, findings), sections)
 
 
 def _lead(pipeline: Pipeline, findings: list[Finding]) -> str:

@@ -74,7 +74,7 @@ figcaption strong { display: block; color: var(--ink); font-size: .92rem; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem .3rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
-th { font-weight: 600; color: var(--muted); }
+th { font-weight: 600; color: var(--muted); white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child, th.text, td.text { text-align: left; }
 td.wrap { white-space: normal; min-width: 14rem; }
 td small { color: var(--muted); }
@@ -88,7 +88,13 @@ pre .given { color: var(--muted); }
 pre mark { background: color-mix(in srgb, var(--run-2) 20%, transparent); color: inherit; border-radius: 3px;
   box-decoration-break: clone; -webkit-box-decoration-break: clone; }
 pre mark.truth { background: color-mix(in srgb, var(--run-7) 22%, transparent); }
+.stack { display: grid; grid-template-columns: 5.5rem 1fr 4rem; gap: .7rem; align-items: center; font-size: .84rem;
+  margin: .25rem 0; font-variant-numeric: tabular-nums; }
+.stack > span { color: var(--muted); } .stack > b { font-weight: 600; text-align: right; }
+.stack > div { display: flex; height: 16px; border-radius: 4px; overflow: hidden; background: var(--line); gap: 1px; }
+.stack i { display: block; height: 100%; min-width: 1px; }
 details { margin: .4rem 0; } summary { cursor: pointer; }
+td details { margin: 0; } figure details { font-size: .84rem; }
 dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .2rem 1rem; font-size: .875rem;
   margin: .8rem 0; }
 dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }

@@ -177,7 +177,9 @@ class ShardSet:
         artifacts.verify_manifest(self.folder)
         for shard in range(len(self.manifest["shards"])):
             if (np.diff(self._map(shard, "ends").astype(np.int64)) < 0).any():
-                raise artifacts.CorruptArtifact(f"{self._path(shard, 'ends')} has documents that end before they begin")
+                raise artifacts.CorruptArtifact(
+                    f"{self.path_of(shard, 'ends')} has documents that end before they begin"
+                )
 
     def require_tokenizer(self, fingerprint: str, vocabulary_size: int) -> None:
         """Refuse a model whose tokenizer did not write these shards."""
@@ -217,6 +219,14 @@ class ShardSet:
         shard, index = self._locate(document)
         return bool(self._map(shard, "exact")[index])
 
+    def stored(self, shard: int, name: str) -> npt.NDArray[Any]:
+        """Give one file of one shard as it is stored: its tokens, ends, ids, exact or predicted."""
+        return self._map(shard, name)
+
+    def path_of(self, shard: int, name: str) -> Path:
+        """Name one file of one shard."""
+        return (self.folder / f"{shard:05d}").with_suffix("." + name)
+
     def _tokens_of(self, name: str, document: int) -> npt.NDArray[Any]:
         shard, index = self._locate(document)
         start, end = self._span(shard, index)
@@ -236,7 +246,7 @@ class ShardSet:
         key = (shard, name)
         if key not in self._maps:
             dtype = {"tokens": np.dtype(self.manifest["dtype"]), "ends": np.dtype("<u8")}.get(name, np.dtype("u1"))
-            path, num_bytes = self._path(shard, name), self._expected_items(shard, name) * dtype.itemsize
+            path, num_bytes = self.path_of(shard, name), self._expected_items(shard, name) * dtype.itemsize
             if not path.is_file() or path.stat().st_size != num_bytes:
                 raise artifacts.CorruptArtifact(f"{path} does not have the {num_bytes:,} bytes that its manifest says")
             mapped = map_for_random_reads(path, dtype) if num_bytes else np.empty(0, dtype)
@@ -251,9 +261,6 @@ class ShardSet:
         per_document = {"ends": 1, "ids": DOCUMENT_ID_BYTES, "exact": 1}
         num_items: int = counts["documents"] * per_document[name] if name in per_document else counts["tokens"]
         return num_items
-
-    def _path(self, shard: int, name: str) -> Path:
-        return (self.folder / f"{shard:05d}").with_suffix("." + name)
 
 
 def map_for_random_reads(path: Path, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

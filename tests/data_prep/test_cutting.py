@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from preparing import MODULES, STDLIB
 
 from codellama_train.tokens.dialogue import TAGS
-from data_prep.blocks import blocks_of
-from data_prep.documentation import is_documentation, texts_of
-from data_prep.pieces import pieces_of
-from data_prep.prose import split_prose
-from data_prep.python_code import documented_functions, functions_of, parse_python
+from data_prep.shards.blocks import blocks_of
+from data_prep.shards.pieces import pieces_of
+from data_prep.shards.python_code import documented_functions, functions_of, parse_python
+from data_prep.sources.documentation import is_documentation, texts_of
+from data_prep.sources.prose import split_prose
 
 FILES = [path for module in MODULES for path in sorted((STDLIB / module).glob("*.py"))]
 SAMPLE = '''import os

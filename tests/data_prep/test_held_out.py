@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codellama_train.recipe.data import HeldOut
-from data_prep.clusters import Clusters
+from data_prep.near_duplicates.clusters import Clusters
 from data_prep.sides import Division, divide, files_of, is_held_out, is_held_out_by_hash, joined
 
 RULES = HeldOut(fraction=0.1, seed=0, min_repositories=20)

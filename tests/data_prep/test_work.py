@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from preparing import mini_recipe
 from codellama_train import artifacts
 from codellama_train.console import UserError
 from data_prep.work import Work, finished_files, unfinished_folder
+from data_prep.workers import end_idle_processes
 
 NUMBERS = list(range(6))
 
@@ -98,3 +101,27 @@ def test_what_was_remembered_stays_whatever_changes_outside(tmp_path):
     names = ["a", "b\udc80"]  # a name that is no text
     assert work_in(tmp_path).remember("plan", lambda: names) == names
     assert work_in(tmp_path).remember("plan", list) == names
+
+
+def process_of(number: int) -> int:
+    """Tell which process did a task; a negative number is refused."""
+    if number < 0:
+        raise UserError("negative")
+    time.sleep(0.2)
+    return os.getpid()
+
+
+def test_processes_wait_for_the_next_work_of_a_stage_unless_one_failed(tmp_path):
+    work = work_in(tmp_path, workers=2)
+
+    def processes(numbers: list[int]) -> set[int]:
+        return set(work.map(process_of, numbers, description="processes", unit="numbers"))
+
+    first = processes([1, 2, 3, 4])
+    assert os.getpid() not in first
+    second = processes([1, 2, 3, 4])
+    assert second & first
+    with pytest.raises(UserError, match="negative"):
+        processes([1, -1, 3, 4])
+    assert processes([1, 2, 3, 4]).isdisjoint(first | second)
+    end_idle_processes()

@@ -16,8 +16,8 @@ from codellama_train.tokens.dialogue_format import DialogueFormat
 from codellama_train.tokens.exactness import InexactCause
 from codellama_train.tokens.fast_encoder import with_fast_encoder
 from codellama_train.tokens.open_tokenizer import open_tokenizer
-from data_prep.pieces import Piece, PieceEncoder, content_of, holds_chat_tag, piece_id, pieces_of
 from data_prep.removals import Removals
+from data_prep.shards.pieces import Piece, PieceEncoder, content_of, holds_chat_tag, piece_id, pieces_of
 
 
 class Way(NamedTuple):
@@ -37,6 +37,8 @@ class ShardRow:
     parent_id: bytes
     content: bytes
     path: str
+    language: str
+    license: str | None
     beginning: str
     num_bytes: int
     ids: npt.NDArray[np.uint32]
@@ -107,6 +109,8 @@ def _rows_of_document(
             parent_id=document["document_id"],
             content=content_of(piece),
             path=path,
+            language=language,
+            license=document["license"],
             beginning=piece.text[:200],
             num_bytes=len(piece.text.encode()),
             ids=np.asarray(encoded.ids, dtype=np.uint32),

@@ -12,9 +12,11 @@ from codellama_train.tokens.dialogue import TAGS, Message, encode_dialogue
 from codellama_train.tokens.dialogue_format import DialogueFormat
 from codellama_train.tokens.exactness import InexactCause, cause_of_inexactness
 from codellama_train.tokens.tokenizer import Tokenizer
-from data_prep.blocks import blocks_of
 from data_prep.documents import digest
-from data_prep.python_code import documented_functions, functions_of, parse_python
+from data_prep.shards.blocks import blocks_of
+from data_prep.shards.python_code import documented_functions, functions_of, parse_python
+from data_prep.sources.dialogues import messages_of_text
+from data_prep.tags.languages import DIALOGUE
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def pieces_of(text: str, language: str, cut: Cut, fits: Callable[[str], bool]) -
     """Cut a document. Raises SyntaxError for Python that does not parse, where that matters."""
     if cut == "files":
         yield Piece(text)
+    elif cut == "dialogues" and language == DIALOGUE:
+        yield Piece(text, messages_of_text(text))
     elif cut == "functions" and language == "python":
         yield from (Piece(part) for part in functions_of(_parsed(text), text, fits))
     elif cut == "functions":

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from codellama_train.recipe.data import ShardView
-from data_prep.chunks import write_chunk
+from codellama_train.recipe.data_rules import Redaction
 from data_prep.decisions import numbers
 from data_prep.documents import id_array
-from data_prep.parts import BoolArray, documents_of, kept_by, only, part_names, source_of, tags_of
+from data_prep.parts import BoolArray, kept_by, only, part_names, source_of, tags_of
 from data_prep.removals import Removals
-from data_prep.shard_rows import load_encoder, rows_of_documents
+from data_prep.shards.chunks import write_chunk
+from data_prep.shards.shard_rows import load_encoder, rows_of_documents
 from data_prep.split import HELD_OUT, SPLITS, TRAIN, is_held_out_by_part
+from data_prep.tags.redaction import documents_to_encode
 from data_prep.work import MEGABYTE, Facts, Work
 
 CHUNKS = ".chunks"
@@ -63,7 +65,14 @@ def _matches(tags: Any, view: ShardView) -> BoolArray:
 
 
 def encode_part(
-    part: str, folder: Path, *, run_dir: Path, views: Mapping[str, ShardView], last_taken: Last, tokenizer: str
+    part: str,
+    folder: Path,
+    *,
+    run_dir: Path,
+    views: Mapping[str, ShardView],
+    last_taken: Last,
+    redaction: Redaction | None,
+    tokenizer: str,
 ) -> Facts:
     """Write the encoded pieces of one part, a chunk for each side; runs in a worker.
 
@@ -74,7 +83,7 @@ def encode_part(
     kept, held_out = kept_by(run_dir, "split", part), is_held_out_by_part(run_dir, part)
     own = {name: view for name, view in views.items() if view.source == source_of(part)}
     takes = _views_of_rows(run_dir, part, own, kept, held_out, last_taken, removals)
-    table = documents_of(run_dir, part)
+    table = documents_to_encode(run_dir, part, redaction)
     for split, on_side in zip(SPLITS, (kept & ~held_out, kept & held_out), strict=True):
         assert split in (TRAIN, HELD_OUT)
         chosen = on_side & np.logical_or.reduce([np.zeros(len(table), dtype=np.bool_), *takes.values()])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from data_prep.shard_rows import ShardRow
+from data_prep.shards.shard_rows import ShardRow
 
 SCHEMA = pa.schema(
     {
@@ -16,6 +16,8 @@ SCHEMA = pa.schema(
         "parent_id": pa.binary(16),
         "content": pa.binary(16),
         "path": pa.string(),
+        "language": pa.string(),
+        "license": pa.string(),
         "beginning": pa.string(),
         "num_bytes": pa.int64(),
         "ids": pa.large_list(pa.uint32()),
