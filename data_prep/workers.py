@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
@@ -69,14 +69,21 @@ class ProcessPool:
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
         """Start `function(task)`."""
         self._unfinished += 1
-        return self._executor.submit(function, task)
+        with self._deaths_told():
+            return self._executor.submit(function, task)
 
     def result(self, handle: Future[Any]) -> Any:
         """Wait for a result."""
-        try:
+        with self._deaths_told():
             result = handle.result()
-            self._unfinished -= 1
-            return result
+        self._unfinished -= 1
+        return result
+
+    @contextmanager
+    def _deaths_told(self) -> Iterator[None]:
+        """Say what the end of a process means, which shows as an error of whatever is asked for next."""
+        try:
+            yield
         except BrokenProcessPool as error:
             raise UserError(
                 f"one of {self.workers} worker processes died, as happens where memory runs out; what was finished is "
