@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_prep.parts import DOCUMENTS, file_name, part_name
@@ -102,11 +101,6 @@ def rows_to_table(rows: Iterable[Any], schema: pa.Schema) -> pa.Table:
 def write_table(path: Path, table: pa.Table) -> None:
     """Write one Parquet file; the same table always gives the same bytes."""
     pq.write_table(table, path, compression="zstd", row_group_size=4096)
-
-
-def is_one_of(column: pa.ChunkedArray, values: Sequence[bytes]) -> pa.ChunkedArray:
-    """Tell for each id of a column whether it is among `values`."""
-    return pc.is_in(column.cast(pa.binary()), value_set=pa.array(values, pa.binary()))
 
 
 def id_array(column: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:

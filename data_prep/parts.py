@@ -49,11 +49,6 @@ def tags_of(run_dir: Path, part: str, columns: Sequence[str] | None = None) -> p
     return _read(run_dir / "tag" / file_name(TAGS, part), columns)
 
 
-def decisions_of(run_dir: Path, stage: str, part: str) -> pa.Table:
-    """Read what a stage decided about a part's documents: `kept`, and the `reason` where this stage dropped one."""
-    return _read(run_dir / stage / file_name(DECISIONS, part), None)
-
-
 def kept_by(run_dir: Path, stage: str, part: str) -> BoolArray:
     """Tell for each document of a part whether it survives every stage up to and including `stage`."""
     path = run_dir / stage / file_name(DECISIONS, part)
