@@ -161,7 +161,7 @@ def trained_engine(recipe: TrainingRecipe, processes: Any) -> tuple[Any, int]:
     assert recipe.model.architecture is not None, "the recipe above has one"
     torch.manual_seed(0)
     rope: Any = {"rope_type": "default", "rope_theta": recipe.model.rope_theta}
-    shape = recipe.model.architecture.model_dump()
+    shape = recipe.model.architecture.model_dump(exclude={"vocab_size"})
     config = LlamaConfig(**shape, vocab_size=VOCABULARY, rope_parameters=rope, tie_word_embeddings=False)
     model = LlamaForCausalLM(config)
     model.lm_head = LossHead(model.lm_head)

@@ -50,7 +50,7 @@ def random_model(recipe: TrainingRecipe) -> LlamaForCausalLM:
     architecture = recipe.model.architecture
     assert architecture is not None, "benchmarks start from random weights"
     config = LlamaConfig(
-        **architecture.model_dump(),
+        **architecture.model_dump(exclude_none=True),
         vocab_size=tokenizer_of(recipe).vocabulary_size,
         max_position_embeddings=recipe.data.sequence_length,
         rms_norm_eps=1e-5,

@@ -65,7 +65,7 @@ def empty_model(recipe: TrainingRecipe, tokenizer: Tokenizer) -> LlamaForCausalL
     config = _config_of_base(recipe, origin) if origin else _config_of_architecture(recipe)
     if origin:
         require_matching_rows("the base", rows=config.vocab_size, vocabulary_size=tokenizer.vocabulary_size)
-    config.vocab_size = max(config.vocab_size if origin else 0, tokenizer.vocabulary_size)
+    config.vocab_size = rows_of_model(recipe.model, base_rows=config.vocab_size if origin else 0, tokenizer=tokenizer)
     config.bos_token_id, config.eos_token_id, config.pad_token_id = tokenizer.bos_id, tokenizer.eos_id, None
     config._attn_implementation = "sdpa"
     with torch.device("meta"):
@@ -81,7 +81,7 @@ def _config_of_architecture(recipe: TrainingRecipe) -> LlamaConfig:
     architecture = recipe.model.architecture
     assert architecture is not None, "a recipe has init_from or an architecture"
     return LlamaConfig(
-        **architecture.model_dump(),
+        **architecture.model_dump(exclude={"vocab_size"}),
         max_position_embeddings=recipe.data.sequence_length,
         rms_norm_eps=1e-5,  # Llama 2
         rope_parameters={"rope_type": "default", "rope_theta": recipe.model.rope_theta},
@@ -95,6 +95,7 @@ def _config_of_base(recipe: TrainingRecipe, origin: Path) -> Any:
         raise UserError(
             f"model.init_from={str(origin)!r} is a {config.model_type!r} model; the recipe trains Llama models"
         )
+    require_shape(config, recipe.model)
     require_rotary_scaling(config, origin)
     require_reach(config, recipe.model, sequence_length=recipe.data.sequence_length)
     theta = config.rope_parameters["rope_theta"]
@@ -124,6 +125,32 @@ def starting_weights(recipe: TrainingRecipe, model: LlamaForCausalLM, tokenizer:
     return read_with_rows
 
 
+def require_shape(config: Any, model: Model) -> None:
+    """Refuse a base of another shape than the recipe says; its rows are another matter."""
+    stated = model.architecture.model_dump(exclude={"vocab_size", "initializer_range"}) if model.architecture else {}
+    for key, value in stated.items():
+        if getattr(config, key) != value:
+            raise UserError(
+                f"model.architecture.{key}={value:,}, but the base {model.init_from} has {getattr(config, key):,}; "
+                "name the base that the recipe is for, or correct the key"
+            )
+
+
+def rows_of_model(model: Model, *, base_rows: int, tokenizer: Tokenizer) -> int:
+    """Count the embedding's rows: the base's, and one for every id; refuses another number than the recipe says."""
+    stated = model.architecture and model.architecture.vocab_size
+    rows = max(base_rows, tokenizer.vocabulary_size)
+    if stated and model.init_from is None:
+        return max(rows, stated)
+    if stated and rows != stated:
+        raise UserError(
+            f"model.architecture.vocab_size={stated:,}, but the base {model.init_from} has {base_rows:,} embedding "
+            f"rows and its tokenizer, as the recipe uses it, {tokenizer.vocabulary_size:,} ids, which makes {rows:,}; "
+            "correct the key, or remove it to have a row for every id"
+        )
+    return rows
+
+
 def require_rotary_scaling(config: Any, origin: Path) -> None:
     """Refuse a base whose RoPE frequencies are scaled in a way that cannot be kept while training."""
     kind = config.rope_parameters["rope_type"]
@@ -145,9 +172,12 @@ def require_reach(config: Any, model: Model, *, sequence_length: int) -> None:
 
 
 def load_tokenizer(model: Model) -> Tokenizer:
-    """Read the recipe's tokenizer: the one it names, or the one that comes with the model it starts from."""
+    """Read the recipe's tokenizer: the one it names, or the one that comes with the model it starts from.
+
+    Where the recipe counts the model's rows, infilling tokens that have none are left out.
+    """
     folder = Path(model.tokenizer) if model.tokenizer else fetch_origin(str(model.init_from))
-    return open_tokenizer(folder)
+    return open_tokenizer(folder, num_rows=model.architecture.vocab_size if model.architecture else None)
 
 
 def add_rows(model: LlamaForCausalLM, tokenizer: Tokenizer, *, used_rows: int | None) -> None:

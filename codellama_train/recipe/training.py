@@ -18,14 +18,19 @@ MOST_PADDED_ROWS = 0.10
 
 
 class Architecture(RecipeTable):
-    """The shape of a model trained from scratch; names are those of transformers' Llama configuration."""
+    """The shape of a model; names are those of transformers' Llama configuration.
+
+    It is what random weights are made in, or what the base must have. `vocab_size` is the number of embedding rows;
+    None means a row for every id of the tokenizer, infilling tokens included.
+    """
 
     hidden_size: Positive
     intermediate_size: Positive
     num_hidden_layers: Positive
     num_attention_heads: Positive
     num_key_value_heads: Positive
-    initializer_range: Annotated[float, Field(gt=0)]
+    vocab_size: Positive | None = None
+    initializer_range: Annotated[float, Field(gt=0)] | None = None  # of random weights alone
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Architecture:
@@ -38,7 +43,10 @@ class Architecture(RecipeTable):
 
 
 class Model(RecipeTable):
-    """What training starts from: a Hugging Face folder or hub name, or an architecture with random weights."""
+    """What training starts from: a Hugging Face folder or hub name, or an architecture with random weights.
+
+    An architecture beside `init_from` says what shape the base has, so that plans need none of its files.
+    """
 
     init_from: str | None = None
     architecture: Architecture | None = None
@@ -47,10 +55,25 @@ class Model(RecipeTable):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Model:
-        if (self.init_from is None) == (self.architecture is None):
-            raise ValueError("model needs either init_from (a model folder or hub name) or [model.architecture]")
-        if self.architecture and not self.tokenizer:
+        if self.init_from is not None:
+            return self
+        if self.architecture is None:
+            raise ValueError("model needs init_from (a model folder or hub name) or [model.architecture]")
+        if self.architecture.initializer_range is None:
+            raise ValueError(
+                "model.architecture.initializer_range is missing: without model.init_from, weights are random"
+            )
+        if not self.tokenizer:
             raise ValueError("model.tokenizer is missing: a model from random weights must be told its tokenizer")
+        return self
+
+    @model_validator(mode="after")
+    def _base_has_its_own_weights(self) -> Model:
+        if self.init_from and self.architecture and self.architecture.initializer_range is not None:
+            raise ValueError(
+                f"model.architecture.initializer_range={self.architecture.initializer_range:g} is used by nothing: the "
+                f"weights are those of model.init_from={self.init_from!r}; remove the key"
+            )
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from codellama_train.tokens.lanes import Mixture
 from codellama_train.tokens.mixture import MixtureSource
 from codellama_train.tokens.rows import IGNORED, Segment, empty_row
 from codellama_train.tokens.shards import ShardSet
-from codellama_train.tokens.tokenizer import Tokenizer
+from codellama_train.tokens.tokenizer import Tokenizer, padded_vocabulary
 
 MOST_SOURCES = 255  # a row names its tokens' sources in one byte each
 SPACES = "  a  "
@@ -98,7 +98,11 @@ def open_mixture(recipe: TrainingRecipe, tokenizer: Tokenizer) -> Mixture:
             "of a document would not fit together; remove [data.infilling] or start from another base"
         )
     shards = {name: ShardSet(source.shards) for name, source in data.sources.items()}
-    format_of_mixture({name: each.manifest for name, each in shards.items()})  # refuses two dialogue formats
+    dialogue_format = format_of_mixture({name: each.manifest for name, each in shards.items()})
+    if data.infilling is not None:
+        require_row(tokenizer, "[data.infilling]", token_id=max(astuple(tokenizer.sentinels)))
+    if dialogue_format == "source_destination":
+        require_row(tokenizer, 'dialogues in the format "source_destination"', token_id=tokenizer.step_id)
     return Mixture(
         [as_source(name, data, each, tokenizer) for name, each in shards.items()],
         tokenizer=with_fast_encoder(tokenizer) if data.infilling else tokenizer,
@@ -108,6 +112,16 @@ def open_mixture(recipe: TrainingRecipe, tokenizer: Tokenizer) -> Mixture:
         document_mask=data.document_mask,
         best_fit_documents=data.best_fit.window_documents if data.best_fit else None,
     )
+
+
+def require_row(tokenizer: Tokenizer, needed_by: str, *, token_id: int) -> None:
+    """Refuse a recipe whose model has no row for a token that its data holds."""
+    if tokenizer.piece(token_id) is None:
+        rows = padded_vocabulary(token_id + 1)
+        raise UserError(
+            f"model.architecture.vocab_size={tokenizer.vocabulary_size:,} leaves no row for token {token_id:,}, which "
+            f"{needed_by} needs; use {rows:,}, or remove the key to have a row for every id"
+        )
 
 
 def as_source(name: str, data: Data, shards: ShardSet, tokenizer: Tokenizer) -> MixtureSource:

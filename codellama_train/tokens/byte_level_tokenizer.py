@@ -6,6 +6,7 @@ text comes back exactly, but for bytes that a base has no piece for: SmolLM2 dro
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,7 +20,7 @@ from codellama_train.console import UserError
 from codellama_train.tokens.byte_level_file import BYTE_OF_SIGN, BpeModel, TokenizerFile, read_tokenizer_file
 from codellama_train.tokens.byte_level_vocabulary import read_vocabulary
 from codellama_train.tokens.hugging_face import write_fast_tokenizer
-from codellama_train.tokens.tokenizer import DocumentText, IdArray, WholeText, padded_vocabulary
+from codellama_train.tokens.tokenizer import DocumentText, IdArray, WholeText, padded_vocabulary, require_room
 
 
 class ByteLevelTokenizer:
@@ -43,7 +44,8 @@ class ByteLevelTokenizer:
         self._bytes = [b""] * len(names)
         for name, token_id in vocabulary.pieces.items():
             self._bytes[token_id] = bytes_of(name)
-        self.vocabulary_size = padded_vocabulary(len(names))
+        self._num_ids = len(names)
+        self.vocabulary_size = padded_vocabulary(self._num_ids)
         self.bos_id, self.eos_id, self.step_id = vocabulary.bos_id, vocabulary.eos_id, vocabulary.step_id
         self.sentinels = vocabulary.sentinels
         self.longest_piece = max(map(len, self._bytes))  # no character has less than a byte
@@ -88,7 +90,15 @@ class ByteLevelTokenizer:
 
     def piece(self, token_id: int) -> str | None:
         """Name a token for people to read; None for a row of the embedding that no token has."""
-        return self._names[token_id] if token_id < len(self._names) else None
+        return self._names[token_id] if token_id < self._num_ids else None
+
+    def within(self, num_rows: int) -> ByteLevelTokenizer:
+        """Give this tokenizer for a model of fewer embedding rows: without the infilling tokens that the base lacks."""
+        own, limited = self._file(), copy.copy(self)
+        ids = [*own.model.vocab.values(), *(token.id for token in own.added_tokens)]
+        limited.vocabulary_size, limited._num_ids = num_rows, 1 + max(ids)
+        require_room(self, text_ids=limited._num_ids, num_rows=num_rows)
+        return limited
 
     @property
     def definition(self) -> str:
@@ -100,9 +110,8 @@ class ByteLevelTokenizer:
         """Give the extended tokenizer for the `tokenizers` library, BOS added and every control token special."""
         file, controls = self._file(), self._vocabulary.controls
         fast = build(self._path, file.model, file.pre_tokenizer)
-        fast.add_special_tokens(
-            [AddedToken(name, normalized=False, special=True) for name in sorted(controls, key=controls.__getitem__)]
-        )
+        kept = [name for name in sorted(controls, key=controls.__getitem__) if controls[name] < self._num_ids]
+        fast.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in kept])
         bos = self._names[self.bos_id]
         fast.post_processor = processors.TemplateProcessing(
             single=[bos, "$A"], pair=[bos, "$A", bos, "$B"], special_tokens=[(bos, self.bos_id)]

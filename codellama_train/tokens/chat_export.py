@@ -25,10 +25,11 @@ def exported_names(tokenizer: Tokenizer, dialogue_format: DialogueFormat | None)
 
 def template_of(tokenizer: Tokenizer, fast: FastTokenizer, dialogue_format: DialogueFormat | None) -> str:
     """Give the chat template for a tokenizer as exported; a model that has learned no dialogues gets the [INST] one."""
+    has_steps = dialogue_format == "source_destination"
     return chat_template(
         dialogue_format or "inst",
         implicit_space="" if tokenizer.encode("a") == tokenizer.encode_infilling("a") else " ",
-        step_name=exported_names(tokenizer, dialogue_format)[tokenizer.step_id],
+        step_name=exported_names(tokenizer, dialogue_format)[tokenizer.step_id] if has_steps else "",
         special_names=[token.content for token in fast.get_added_tokens_decoder().values()] if dialogue_format else [],
     )
 
@@ -36,12 +37,18 @@ def template_of(tokenizer: Tokenizer, fast: FastTokenizer, dialogue_format: Dial
 def fit_for_chat(fast: FastTokenizer, tokenizer: Tokenizer, dialogue_format: DialogueFormat) -> FastTokenizer:
     """Give the step token its published name where it is used, and let the tokenizer drop the template's guards."""
     stored: dict[str, Any] = json.loads(fast.to_str())
-    old_name = tokenizer.piece(tokenizer.step_id)
-    new_name = exported_names(tokenizer, dialogue_format)[tokenizer.step_id]
+    if dialogue_format == "source_destination":
+        rename(
+            stored, tokenizer.piece(tokenizer.step_id), exported_names(tokenizer, dialogue_format)[tokenizer.step_id]
+        )
+    steps = [DROP_GUARD] if stored["normalizer"] is None else [DROP_GUARD, stored["normalizer"]]
+    stored["normalizer"] = {"type": "Sequence", "normalizers": steps}
+    return FastTokenizer.from_str(json.dumps(stored))
+
+
+def rename(stored: dict[str, Any], old_name: str | None, new_name: str) -> None:
+    """Give a token of a `tokenizer.json` another name."""
     vocabulary = stored["model"]["vocab"]
     stored["model"]["vocab"] = {new_name if name == old_name else name: vocabulary[name] for name in vocabulary}
     for token in stored["added_tokens"]:
         token["content"] = new_name if token["content"] == old_name else token["content"]
-    steps = [DROP_GUARD] if stored["normalizer"] is None else [DROP_GUARD, stored["normalizer"]]
-    stored["normalizer"] = {"type": "Sequence", "normalizers": steps}
-    return FastTokenizer.from_str(json.dumps(stored))

@@ -11,12 +11,19 @@ from codellama_train.tokens.sentencepiece_tokenizer import SENTENCEPIECE_FILE, S
 from codellama_train.tokens.tokenizer import Tokenizer
 
 
-def open_tokenizer(path: Path) -> Tokenizer:
+def open_tokenizer(path: Path, *, num_rows: int | None = None) -> Tokenizer:
     """Read the tokenizer of a model folder or a tokenizer folder, or one of its two kinds of files.
+
+    `num_rows` are those of the embedding, where they are known: infilling tokens beyond them are left out.
 
     A SentencePiece model goes first, since its translation for other libraries stands beside it. A `tokenizer.model`
     of another make (Llama 3's is a list of ranks) is passed over where there is a `tokenizer.json`.
     """
+    tokenizer = _open(path)
+    return tokenizer if num_rows is None or num_rows >= tokenizer.vocabulary_size else tokenizer.within(num_rows)
+
+
+def _open(path: Path) -> SentencePieceTokenizer | ByteLevelTokenizer:
     if path.is_file():
         return ByteLevelTokenizer(path) if path.suffix == ".json" else SentencePieceTokenizer.from_folder(path)
     model, file = path / SENTENCEPIECE_FILE, path / TOKENIZER_FILE

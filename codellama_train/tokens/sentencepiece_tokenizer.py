@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,14 @@ from sentencepiece import sentencepiece_model_pb2
 from codellama_train.console import UserError
 from codellama_train.tokens.sentencepiece_file import require_usable
 from codellama_train.tokens.sentencepiece_translation import build_fast_tokenizer
-from codellama_train.tokens.tokenizer import DocumentText, IdArray, Sentinels, WholeText, padded_vocabulary
+from codellama_train.tokens.tokenizer import (
+    DocumentText,
+    IdArray,
+    Sentinels,
+    WholeText,
+    padded_vocabulary,
+    require_room,
+)
 from codellama_train.tokens.wordwise import WordEncoder, WordwiseText, word_tables
 
 SENTENCEPIECE_FILE = "tokenizer.model"
@@ -49,7 +57,8 @@ class SentencePieceTokenizer:
         self.words = tables and WordEncoder(
             tables, self.encode, self.encode_infilling, self.decode, self.decode_infilling
         )
-        self.vocabulary_size = padded_vocabulary(self._plain.get_piece_size())
+        self._num_ids: int = self._plain.get_piece_size()
+        self.vocabulary_size = padded_vocabulary(self._num_ids)
         self.bos_id: int = self._plain.bos_id()
         self.eos_id: int = self._plain.eos_id()
         self.step_id: int = step_id(extended)
@@ -100,7 +109,14 @@ class SentencePieceTokenizer:
 
     def piece(self, token_id: int) -> str | None:
         """Name a token for people to read; None for a row of the embedding that no token has."""
-        return self._plain.id_to_piece(token_id) if token_id < self._plain.get_piece_size() else None
+        return self._plain.id_to_piece(token_id) if token_id < self._num_ids else None
+
+    def within(self, num_rows: int) -> SentencePieceTokenizer:
+        """Give this tokenizer for a model of fewer embedding rows: without the infilling tokens that the base lacks."""
+        limited = copy.copy(self)
+        limited.vocabulary_size, limited._num_ids = num_rows, len(parse_model(self.model_bytes).pieces)
+        require_room(self, text_ids=limited._num_ids, num_rows=num_rows)
+        return limited
 
     def for_transformers(self) -> tokenizers.Tokenizer:
         """Give the same tokenizer for the `tokenizers` library, its control tokens special and BOS before each text."""
@@ -108,7 +124,9 @@ class SentencePieceTokenizer:
 
     def extended_model(self) -> Any:
         """Give the extended SentencePiece model as a protocol buffer, for the export to other formats."""
-        return parse_model(self._plain.serialized_model_proto())
+        model = parse_model(self._plain.serialized_model_proto())
+        del model.pieces[self._num_ids :]
+        return model
 
 
 def parse_model(model_bytes: bytes) -> Any:

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
+from codellama_train.console import UserError
+
 IdArray = npt.NDArray[Any]  # uint16 or uint32 as shards store them, int64 in rows
 
 VOCABULARY_MULTIPLE = 16
@@ -115,6 +117,16 @@ class Tokenizer(Protocol):
     def save(self, folder: Path) -> None:
         """Write the files from which `open_tokenizer` gives this tokenizer again."""
         ...
+
+
+def require_room(tokenizer: Tokenizer, *, text_ids: int, num_rows: int) -> None:
+    """Refuse a model with fewer rows than text needs."""
+    if num_rows < text_ids:
+        raise UserError(
+            f"model.architecture.vocab_size={num_rows:,} is less than the {text_ids:,} ids of the base's own "
+            f"tokenizer; use {padded_vocabulary(text_ids):,}, or with the infilling tokens "
+            f"{tokenizer.vocabulary_size:,}"
+        )
 
 
 class WholeText:

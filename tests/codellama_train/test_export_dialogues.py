@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from codellama_train.console import UserError
 from codellama_train.export import learned_format, write_model_folder
 from codellama_train.generation import Sampling, answer, load_model
-from codellama_train.model import build_model
+from codellama_train.model import build_model, load_tokenizer
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.tokens.batches import open_mixture
 from codellama_train.tokens.dialogue import Message, encode_dialogue
@@ -135,3 +136,31 @@ def test_an_export_answers_and_stops_in_plain_transformers_as_it_does_here(
         for model in (plain, loaded.model):
             model.lm_head.weight[tokenizer.step_id] = 100 * hidden
     assert len(written_by_both()) <= 3
+
+
+def test_a_model_without_infilling_tokens_is_exported_without_them(
+    shards: dict[str, Path], tokenizer: SentencePieceTokenizer, save_model: Callable[..., Path], tmp_path: Path
+):
+    base = save_model(tmp_path / "base", tokenizer.within(432), seed=1)
+    stated = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    stated |= {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 432}
+
+    def recipe(*names: str, **data: Any) -> TrainingRecipe:
+        plain = recipe_of(base, *(shards[name] for name in names)).model_dump(exclude_none=True)
+        plain["model"]["architecture"] = stated
+        return TrainingRecipe.model_validate({**plain, "data": {**plain["data"], **data}})
+
+    chat = recipe("prose", "inst")
+    limited = load_tokenizer(chat.model)
+    weights = {name: weight.detach() for name, weight in build_model(chat, limited).named_parameters()}
+    folder = tmp_path / "final"
+    folder.mkdir()
+    write_model_folder(folder, chat, weights=weights, tokenizer=limited)
+    assert len(AutoTokenizer.from_pretrained(folder)) <= AutoConfig.from_pretrained(folder).vocab_size == 432
+    assert load_model(folder, dtype=torch.float32, device="cpu").model.config.vocab_size == tokenizer.vocabulary_size
+
+    assert open_mixture(chat, limited)
+    with pytest.raises(UserError, match=r"vocab_size=432 leaves no row for token 43\d, which \[data.infilling\] needs"):
+        open_mixture(recipe("prose", infilling={"rate": 0.9}), limited)
+    with pytest.raises(UserError, match=r"leaves no row for token 435, which dialogues in the format .* use 448"):
+        open_mixture(recipe("prose", "steps"), limited)

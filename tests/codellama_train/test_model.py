@@ -159,7 +159,7 @@ def test_a_raised_base_reaches_the_loaded_model(model_path, project, caplog):
         "batch.total_tokens=25_600",
         "optimizer.warmup_steps=1",
     ]
-    recipe = load(TrainingRecipe, project / "recipes/7b/code.toml", overrides)
+    recipe = load(TrainingRecipe, project / "recipes/tiny/code.toml", overrides)
     model = build_model(recipe, load_tokenizer(recipe.model))
     assert_rope_theta(model, 1e6)
     assert "model.rope_theta=1e+06 replaces the base's 10000" in caplog.text
@@ -186,7 +186,7 @@ def test_adapters_for_layers_that_are_not_there_are_refused():
 def test_a_model_of_another_kind_is_refused(tmp_path, tokenizer, project):
     tokenizer.save(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    recipe = load(TrainingRecipe, project / "recipes/7b/code.toml", [f"model.init_from={tmp_path}"])
+    recipe = load(TrainingRecipe, project / "recipes/tiny/code.toml", [f"model.init_from={tmp_path}"])
     with pytest.raises(UserError, match="'gpt2' model; the recipe trains Llama models"):
         build_model(recipe, tokenizer)
 
@@ -207,7 +207,7 @@ def test_a_bases_fixed_scaling_is_kept(scaling, tokenizer, tmp_path, project):
     base.config.max_position_embeddings = 64
     base.save_pretrained(tmp_path)
     overrides = [f"model.init_from={tmp_path}", "data.sequence_length=64"]
-    model = build_model(load(TrainingRecipe, project / "recipes/7b/code.toml", overrides), tokenizer)
+    model = build_model(load(TrainingRecipe, project / "recipes/tiny/code.toml", overrides), tokenizer)
     frequencies = rotary_modules(model)[0].inv_freq.clone()
     plain = expected_frequencies(small_model().config)
     assert float((frequencies / plain).min()) == pytest.approx(1 / scaling["factor"], rel=1e-3)
@@ -223,4 +223,43 @@ def test_a_scaling_that_depends_on_the_sequence_is_refused(tokenizer, tmp_path, 
     base.save_pretrained(tmp_path)
     overrides = [f"model.init_from={tmp_path}"]
     with pytest.raises(UserError, match="scales RoPE by 'dynamic'; a base has plain frequencies or a fixed scaling"):
-        build_model(load(TrainingRecipe, project / "recipes/7b/code.toml", overrides), tokenizer)
+        build_model(load(TrainingRecipe, project / "recipes/tiny/code.toml", overrides), tokenizer)
+
+
+SHAPE = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+SHAPE |= {"num_attention_heads": 2, "num_key_value_heads": 2}
+
+
+def stating(base, project, *, infilling=True, **shape):
+    """Give a recipe that starts from a folder and says what shape it has."""
+    overrides = [f"model.init_from={base}", *(f"model.architecture.{key}={value}" for key, value in shape.items())]
+    return load(TrainingRecipe, project / f"recipes/tiny/{'code' if infilling else 'python'}.toml", overrides)
+
+
+def test_a_base_of_another_shape_than_the_recipe_says_is_refused(tokenizer, tmp_path, project):
+    base_rows = tokenizer.vocabulary_size - 16
+    small_model(rows=base_rows).save_pretrained(tmp_path)
+    tokenizer.save(tmp_path)
+    assert build_model(stating(tmp_path, project, **SHAPE), tokenizer)
+    for key, value in {"intermediate_size": 48, "num_hidden_layers": 2, "num_key_value_heads": 1}.items():
+        with pytest.raises(UserError, match=rf"model\.architecture\.{key}={value}, but the base .* has"):
+            build_model(stating(tmp_path, project, **{**SHAPE, key: value}), tokenizer)
+    recipe = stating(tmp_path, project, **SHAPE, vocab_size=base_rows + 32)
+    with pytest.raises(UserError, match=f"vocab_size={base_rows + 32:,}, but .* which makes {base_rows + 16:,}"):
+        build_model(recipe, load_tokenizer(recipe.model))
+
+
+def test_a_model_without_infilling_tokens_keeps_the_rows_of_its_base(tokenizer, tmp_path, project):
+    base_rows = tokenizer.vocabulary_size - 16
+    small_model(rows=base_rows).save_pretrained(tmp_path)
+    tokenizer.save(tmp_path)
+    recipe = stating(tmp_path, project, infilling=False, **SHAPE, vocab_size=base_rows)
+    limited = load_tokenizer(recipe.model)
+    assert limited.vocabulary_size == base_rows
+    assert limited.fingerprint == tokenizer.fingerprint, "the same shards serve both"
+    assert len(build_model(recipe, limited).get_input_embeddings().weight) == base_rows
+    extended = build_model(stating(tmp_path, project, **SHAPE, vocab_size=base_rows + 16), tokenizer)
+    assert len(extended.get_input_embeddings().weight) == base_rows + 16
+    too_few = stating(tmp_path, project, infilling=False, **SHAPE, vocab_size=base_rows - 16)
+    with pytest.raises(UserError, match=f"vocab_size={base_rows - 16:,} is less than the [0-9]+ ids"):
+        load_tokenizer(too_few.model)

@@ -41,9 +41,22 @@ def test_a_missing_and_a_broken_file_are_named(tmp_path):
         load(TrainingRecipe, tmp_path / "x.toml")
 
 
-def test_either_a_base_or_an_architecture(project):
-    with pytest.raises(UserError, match="either init_from"):
-        load(TrainingRecipe, project / "recipes/tiny/base.toml", ["model.init_from=x"])
+def test_a_base_or_an_architecture(project, tmp_path):
+    without = tmp_path / "without.toml"
+    text = (project / "recipes/tiny/base.toml").read_text()
+    without.write_text(text[: text.index("[model.architecture]")] + text[text.index("[data]\n") :])
+    with pytest.raises(UserError, match=r"init_from .* or \[model\.architecture\]"):
+        load(TrainingRecipe, without)
+
+
+def test_random_weights_need_a_spread_and_a_base_has_its_own(project, tmp_path):
+    base = project / "recipes/tiny/base.toml"
+    with pytest.raises(UserError, match=r"initializer_range=.* is used by nothing"):
+        load(TrainingRecipe, base, ["model.init_from=x"])
+    without = tmp_path / "without.toml"
+    without.write_text("".join(line for line in base.open() if not line.startswith("initializer_range")))
+    with pytest.raises(UserError, match="initializer_range is missing"):
+        load(TrainingRecipe, without)
 
 
 def test_overrides_are_toml_and_else_text(project):
