@@ -1,4 +1,4 @@
-"""How much arithmetic training takes per token, and how much a device can do: what MFU is made of.
+"""How much arithmetic training takes per token, and how much a device can do: what MFU is made of. Imports no torch.
 
 These are model FLOPs, as in PaLM's MFU: what the model needs. What activation checkpointing computes a second time is
 not counted, nor are norms, rotations, softmax and the optimizer.
@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
-from codellama_train.loss import LossHead
+from codellama_train.planning.shape import ModelShape, adapted_layers
+from codellama_train.recipe.training import Lora
 
 FORMULA = (
     "per token 6 x trained + 4 x frozen weights that multiply (all matrices and the output layer, not the embedding) "
@@ -78,26 +77,19 @@ def peak_flops(device_name: str) -> float | None:
     return PEAK_FLOPS.get(device_name)
 
 
-def training_flops_per_token(model: nn.Module, config: Any, *, sequence_length: int) -> int:
-    """Count a training step's FLOPs per token by FORMULA, for a Llama with a LossHead, adapted or not.
+def training_flops_per_token(
+    shape: ModelShape, *, lora: Lora | None, num_new_rows: int = 0, sequence_length: int
+) -> int:
+    """Count a training step's FLOPs per token by FORMULA.
 
     A multiplication and an addition are two; forward takes 2 per weight, the gradient of what comes in another 2, the
     weight's own gradient, which frozen weights do not need, 2 more. Attention has no weights: of a token's queries and
     values, the mean over the sequence sees half of it.
     """
-    weights = sum(
-        _flops(module.in_features * module.out_features, is_trained=module.weight.requires_grad)
-        for module in model.modules()
-        if isinstance(module, nn.Linear)
-    )
-    for head in (module for module in model.modules() if isinstance(module, LossHead)):
-        weights += _flops(config.vocab_size * config.hidden_size, is_trained=head.weight.requires_grad)
-        if head.row_ids is not None:
-            weights += _flops(len(head.row_ids) * config.hidden_size, is_trained=True)
-    width: int = config.num_attention_heads * config.head_dim
-    num_layers: int = config.num_hidden_layers
-    return weights + 6 * num_layers * width * sequence_length
-
-
-def _flops(num_weights: int, *, is_trained: bool) -> int:
-    return num_weights * (WITH_WEIGHT_GRADIENT if is_trained else FORWARD_AND_INPUT_GRADIENT)
+    matrices = shape.num_layers * shape.layer_matrices + shape.embedding_parameters
+    attention = 6 * shape.num_layers * shape.attention_width * sequence_length
+    if lora is None:
+        return WITH_WEIGHT_GRADIENT * matrices + attention
+    products = sum(lora.rank * (inputs + outputs) for inputs, outputs in adapted_layers(lora, shape).values())
+    trained = shape.num_layers * products + num_new_rows * shape.hidden_size
+    return FORWARD_AND_INPUT_GRADIENT * matrices + WITH_WEIGHT_GRADIENT * trained + attention

@@ -27,6 +27,7 @@ from codellama_train.metrics import LossSums, MetricsLog, peak_memory_bytes
 from codellama_train.model import assert_rope_theta, load_tokenizer
 from codellama_train.not_finite import gradient_failure, loss_failure
 from codellama_train.offload import require_drive
+from codellama_train.planning.shape import shape_of_config
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import claim, describe_software, lock
 from codellama_train.schedule import learning_rate
@@ -78,7 +79,7 @@ class Run:
         if recipe.machine.mlp_tile_tokens:
             run_in_tiles(model, tile_tokens=recipe.machine.mlp_tile_tokens)
         trained = adapted(model, recipe, self.tokenizer)
-        self.flops = self._count_flops(trained, model.config)
+        self.flops = self._count_flops(model)
         trained.train()  # a loaded model is in evaluation mode, in which activation checkpointing does nothing
         if self.processes.is_first:
             self.lock = lock(recipe.run_dir)
@@ -105,9 +106,14 @@ class Run:
         self.watchdog = Watchdog(recipe.run_dir, rank=self.processes.rank, num_ignored=num_micro_steps)
         self.timer = StepTimer(self.processes.device)
 
-    def _count_flops(self, model: Any, config: Any) -> ModelFlops:
+    def _count_flops(self, model: Any) -> ModelFlops:
         name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-        per_token = training_flops_per_token(model, config, sequence_length=self.recipe.data.sequence_length)
+        per_token = training_flops_per_token(
+            shape_of_config(model.config.to_dict()),
+            lora=self.recipe.lora,
+            num_new_rows=0 if model.lm_head.row_ids is None else len(model.lm_head.row_ids),
+            sequence_length=self.recipe.data.sequence_length,
+        )
         return ModelFlops(per_token, name, peak_flops(name))
 
     def _describe_launch(self) -> dict[str, Any]:
