@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from codellama_train.planning.devices import PEAK_FLOPS
 from codellama_train.planning.shape import ModelShape, adapted_layers
 from codellama_train.recipe.training import Lora
 
@@ -18,30 +19,6 @@ FORMULA = (
     "masked); recomputation not counted"
 )
 FORWARD_AND_INPUT_GRADIENT, WITH_WEIGHT_GRADIENT = 4, 6
-
-# Dense bfloat16 with float32 accumulation, by the name that torch.cuda.get_device_name gives. NVIDIA's data sheets of
-# newer devices print twice as much, "with sparsity". Sources: the data sheets of A100, H100, H200, HGX B200, A10, A10G,
-# L4, L40S and RTX A6000; the whitepapers of the GA102 and Ada architectures for the GeForce cards.
-PEAK_FLOPS = {
-    "NVIDIA A100-SXM4-40GB": 312e12,
-    "NVIDIA A100-SXM4-80GB": 312e12,
-    "NVIDIA A100-PCIE-40GB": 312e12,
-    "NVIDIA A100 80GB PCIe": 312e12,
-    "NVIDIA H100 80GB HBM3": 989.5e12,  # SXM
-    "NVIDIA H100 PCIe": 756.5e12,
-    "NVIDIA H100 NVL": 835.5e12,
-    "NVIDIA GH200 480GB": 989.5e12,
-    "NVIDIA H200": 989.5e12,
-    "NVIDIA H200 NVL": 835.5e12,
-    "NVIDIA B200": 2_250e12,
-    "NVIDIA A10": 125e12,
-    "NVIDIA A10G": 70e12,
-    "NVIDIA L4": 121e12,
-    "NVIDIA L40S": 362e12,
-    "NVIDIA RTX A6000": 154.8e12,
-    "NVIDIA GeForce RTX 3090": 71e12,
-    "NVIDIA GeForce RTX 4090": 165.2e12,
-}
 
 
 @dataclass(frozen=True)

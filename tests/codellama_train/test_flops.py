@@ -8,9 +8,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from codellama_train.flops import PEAK_FLOPS, ModelFlops, peak_flops, training_flops_per_token
+from codellama_train.flops import ModelFlops, peak_flops, training_flops_per_token
 from codellama_train.lora import add_adapters
 from codellama_train.loss import LossHead, TrainingModel
+from codellama_train.planning.devices import PEAK_FLOPS
 from codellama_train.planning.shape import ModelShape, shape_of_config
 from codellama_train.recipe.training import Lora
 from codellama_train.trained_rows import train_rows
