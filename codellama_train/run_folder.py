@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 
 from codellama_train import artifacts
 from codellama_train.console import UserError
-from codellama_train.recipe.loading import as_toml
+from codellama_train.recipe.loading import as_toml, put_placeholder
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.tokens.shards import ShardSet
 
@@ -80,14 +80,8 @@ def is_whole(final: Path) -> bool:
 
 def _learned(table: dict[str, Any]) -> dict[str, Any]:
     """Give what decides the weights, with paths told from the runs folder, which may be moved as a whole."""
-    prefix = f"{table['runs']}/"
-
-    def moved(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: moved(item) for key, item in value.items()}
-        return f"{{runs}}/{value.removeprefix(prefix)}" if str(value).startswith(prefix) else value
-
-    return {key: moved(value) for key, value in table.items() if key not in (*CHANGEABLE, "runs")}
+    placed = put_placeholder(table, table["runs"])
+    return {key: value for key, value in placed.items() if key not in (*CHANGEABLE, "runs")}
 
 
 def first_difference(

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from codellama_train.console import run_program
 from codellama_train.plan import print_plan
-from codellama_train.recipe.loading import load
-from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.recipe.lineage import load_stage
 from codellama_train.rendezvous import require_free_port
 from codellama_train.run_folder import examine
 
@@ -24,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--devices", type=int, default=int(os.environ.get("WORLD_SIZE", "1")), help="for --dry-run")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # given by the launcher
     options = parser.parse_intermixed_args(arguments)
-    recipe = load(TrainingRecipe, options.recipe, options.overrides)
+    recipe = load_stage(options.recipe, options.overrides).recipe
     if options.dry_run:
         print_plan(recipe, num_ranks=options.devices)
         return

@@ -32,16 +32,32 @@ def load(recipe_type: type[RecipeType], path: Path, overrides: Sequence[str] = (
 
     `{runs}` in any text value becomes the recipe's `runs` folder, so that one key moves everything a family produces.
     """
+    table = read_table(path)
+    for override in overrides:
+        apply_override(table, override)
+    table["name"] = recipe_name(path)
+    return _validated(recipe_type, table, path)
+
+
+def load_resolved(recipe_type: type[RecipeType], path: Path, *, name: str, runs: str) -> RecipeType:
+    """Read the recipe that a run folder holds, with paths told from `runs`, where the runs lie now."""
+    table = read_table(path)
+    table = put_placeholder(table, str(table.get("runs", recipe_type.model_fields["runs"].default)))
+    return _validated(recipe_type, {**table, "name": name, "runs": runs}, path)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read a TOML file as it stands."""
     if not path.is_file():
         raise UserError(f"there is no recipe at {path}; recipes/README.md lists those that are shipped")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a TOML file: {error}") from error
-    for override in overrides:
-        apply_override(table, override)
+
+
+def _validated(recipe_type: type[RecipeType], table: dict[str, Any], path: Path) -> RecipeType:
     runs = table.get("runs", recipe_type.model_fields["runs"].default)
-    table["name"] = recipe_name(path)
     try:
         return recipe_type.model_validate(replace_placeholder(table, str(runs)))
     except ValidationError as error:
@@ -85,6 +101,17 @@ def replace_placeholder(value: Any, runs: str) -> Any:
     if isinstance(value, list):
         return [replace_placeholder(item, runs) for item in value]
     return value.replace(RUNS_PLACEHOLDER, runs) if isinstance(value, str) else value
+
+
+def put_placeholder(table: dict[str, Any], runs: str) -> dict[str, Any]:
+    """Put `{runs}` in place of the runs folder at the head of every text, so that it may be moved as a whole."""
+    return {key: _put_placeholder(value, f"{runs}/") for key, value in table.items()}
+
+
+def _put_placeholder(value: Any, prefix: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _put_placeholder(item, prefix) for key, item in value.items()}
+    return f"{RUNS_PLACEHOLDER}/{value.removeprefix(prefix)}" if str(value).startswith(prefix) else value
 
 
 def first_problem(recipe_type: type[BaseModel], error: ValidationError) -> str:

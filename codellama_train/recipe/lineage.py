@@ -1,0 +1,189 @@
+"""Training stages with those they descend from; recipes that contradict each other are refused as they are loaded.
+
+A stage's parent is the run whose finished model it starts from: `{runs}/7b/code/final` is what recipes/7b/code.toml of
+the same recipes folder makes, or else of the shipped one. Where there is no such file, the run folder's own recipe
+serves; where there is neither, the model is a base like any other. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codellama_train.console import UserError
+from codellama_train.recipe.contradictions import Stated, refuse_contradictions
+from codellama_train.recipe.loading import load, load_resolved, recipe_name
+from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.run_folder import RECIPE_FILE
+
+SHIPPED = Path("recipes")  # where scripts are run from
+TRAINING_TABLES = ("model", "batch", "optimizer")  # which recipes of data and evaluations do not have
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A training recipe, and the stage it starts from; None where that is a base or random weights."""
+
+    path: Path
+    recipe: TrainingRecipe
+    overrides: tuple[str, ...]
+    parent: Stage | None
+    trained: TrainingRecipe | None  # the one that its run folder was begun with, where there is one
+
+    @property
+    def ancestors(self) -> tuple[TrainingRecipe, ...]:
+        """Give the recipes it descends from, the nearest first; of those that have been trained, as they were."""
+        return tuple(stage.as_trained.recipe for stage in self.older())
+
+    @property
+    def as_trained(self) -> Stated:
+        """Give what its model is, if it has been begun to be made, and else what it is to be."""
+        if self.trained is None:
+            return Stated(self.path, self.recipe)
+        return Stated(self.recipe.run_dir / RECIPE_FILE, self.trained)
+
+    @property
+    def has_recipe(self) -> bool:
+        """Tell whether it can be trained: a stage known by its run folder alone cannot."""
+        return self.path != self.recipe.run_dir / RECIPE_FILE
+
+    def older(self) -> Iterator[Stage]:
+        """Go through the stages it descends from, the nearest first."""
+        stage = self.parent
+        while stage is not None:
+            yield stage
+            stage = stage.parent
+
+
+def load_stage(path: Path, overrides: Sequence[str] = ()) -> Stage:
+    """Read a training recipe and all it descends from; overrides are the recipe's own, but `runs` holds for all."""
+    return load_stages([path], overrides)[0]
+
+
+def load_family(folder: Path, overrides: Sequence[str] = ()) -> list[Stage]:
+    """Read every training recipe of a folder, parents before children; overrides are each one's."""
+    return load_stages([folder], overrides)
+
+
+def load_stages(places: Sequence[Path], overrides: Sequence[str] = ()) -> list[Stage]:
+    """Read training recipes, and those of folders, parents before children; overrides are those of each one named."""
+    paths = list(dict.fromkeys(path for place in places for path in training_recipes(place)))
+    lineages = _Lineages(paths, overrides)
+    named = [lineages.stage(path) for path in paths]
+    return [stage for stage in with_ancestors(named) if stage in named]
+
+
+def with_ancestors(stages: Iterable[Stage]) -> list[Stage]:
+    """Give stages and all they descend from, each once and after its parent, a line of descent before the next."""
+    every = list(dict.fromkeys(each for stage in stages for each in (*reversed([*stage.older()]), stage)))
+
+    def below(parent: Stage | None) -> Iterator[Stage]:
+        for stage in every:
+            if stage.parent is parent:
+                yield stage
+                yield from below(stage)
+
+    return list(below(None))
+
+
+def training_recipes(place: Path) -> list[Path]:
+    """List the training recipes of a folder by name; a file is its own list."""
+    if not place.is_dir():
+        return [place]
+    paths = [path for path in sorted(place.glob("*.toml")) if is_training_recipe(path)]
+    if not paths:
+        below = sorted({str(path.parent) for path in place.rglob("*.toml") if is_training_recipe(path)})
+        raise UserError(
+            f"{place} holds no training recipe" + (f"; there are some in {', '.join(below)}" if below else "")
+        )
+    return paths
+
+
+def is_training_recipe(path: Path) -> bool:
+    """Tell a training recipe from those of data and evaluations, also one that is not quite right, by its tables."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return True  # to be refused by name
+    return any(name in table for name in TRAINING_TABLES)
+
+
+class _Lineages:
+    """Loads stages once each, so that a parent is one and the same for all its children."""
+
+    def __init__(self, named: Sequence[Path], overrides: Sequence[str]) -> None:
+        self._named = {path.resolve() for path in named}
+        self._overrides = tuple(overrides)
+        self._loaded: dict[tuple[Path, str], Stage] = {}
+
+    def stage(self, path: Path, *, runs: str | None = None, trail: tuple[Path, ...] = ()) -> Stage:
+        """Load a recipe and its ancestors; `runs` is where the child that led here looks."""
+        if path.resolve() in trail:
+            names = " ← ".join(recipe_name(each) for each in (path, *reversed(trail[trail.index(path.resolve()) :])))
+            raise UserError(f"{path} descends from itself: {names}; model.init_from of one of them is another model")
+        overrides = self._overrides if path.resolve() in self._named else ()
+        recipe = load(TrainingRecipe, path, overrides)
+        if runs is not None and recipe.runs != runs:
+            overrides = (*overrides, f"runs={json.dumps(runs)}")
+            recipe = load(TrainingRecipe, path, overrides)
+        key = (path.resolve(), recipe.runs)
+        if key not in self._loaded:
+            self._loaded[key] = self._complete(path, recipe, overrides, trail=(*trail, path.resolve()))
+        return self._loaded[key]
+
+    def _complete(
+        self, path: Path, recipe: TrainingRecipe, overrides: tuple[str, ...], *, trail: tuple[Path, ...]
+    ) -> Stage:
+        parent = self._parent_of(path, recipe, trail)
+        trained = _as_begun(recipe.run_dir, name=recipe.name, runs=recipe.runs)
+        stage = Stage(path, recipe, overrides, parent, trained)
+        refuse_contradictions(Stated(path, recipe), [each.as_trained for each in stage.older()])
+        return stage
+
+    def _parent_of(self, path: Path, recipe: TrainingRecipe, trail: tuple[Path, ...]) -> Stage | None:
+        if recipe.model.init_from is None:
+            return None
+        model = Path(recipe.model.init_from)
+        run_dir = model.parent
+        if model.is_relative_to(recipe.runs):
+            name = run_dir.relative_to(recipe.runs)
+            for root in (_root_of(path, recipe.name), SHIPPED):
+                _refuse_run_folder(path, recipe, root)
+                parent = root / name.with_name(f"{name.name}.toml") if name.name else root
+                if parent.is_file():
+                    return self.stage(parent, runs=recipe.runs, trail=trail)
+        return self._known_by_its_run(run_dir, recipe.runs, trail)
+
+    def _known_by_its_run(self, run_dir: Path, runs: str, trail: tuple[Path, ...]) -> Stage | None:
+        path = run_dir / RECIPE_FILE
+        if not run_dir.is_relative_to(runs):
+            runs = str(run_dir.parent)
+        begun = _as_begun(run_dir, name=run_dir.relative_to(runs).as_posix(), runs=runs)
+        if begun is None or path.resolve() in trail:
+            return None
+        parent = self._parent_of(path, begun, (*trail, path.resolve()))
+        return Stage(path, begun, (), parent, begun)
+
+
+def _root_of(path: Path, name: str) -> Path:
+    """Give the folder from which a recipe has its name."""
+    depth = name.count("/")
+    return path.parents[depth] if depth < len(path.parents) else path.resolve().parents[depth]
+
+
+def _refuse_run_folder(path: Path, recipe: TrainingRecipe, root: Path) -> None:
+    """Refuse a run folder in place of the model in it."""
+    model = Path(str(recipe.model.init_from))
+    name = model.relative_to(recipe.runs)
+    if name.name and (root / name.with_name(f"{name.name}.toml")).is_file():
+        raise UserError(
+            f"{path}: model.init_from={str(model)!r} is a run folder; use the model in it, {str(model / 'final')!r}"
+        )
+
+
+def _as_begun(run_dir: Path, *, name: str, runs: str) -> TrainingRecipe | None:
+    path = run_dir / RECIPE_FILE
+    return load_resolved(TrainingRecipe, path, name=name, runs=runs) if path.is_file() else None
