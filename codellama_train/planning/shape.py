@@ -181,4 +181,5 @@ def adapted_layers(lora: Lora, shape: ModelShape) -> dict[str, tuple[int, int]]:
 def new_rows(recipe: TrainingRecipe, shape: ModelShape) -> int:
     """Count the embedding's rows that the base does not have; none where the base's folder is not here to say."""
     config = base_config(Path(recipe.model.init_from)) if recipe.model.init_from else {}
-    return max(shape.vocab_size - config.get("vocab_size", shape.vocab_size), 0)
+    base_rows: int = config.get("vocab_size", shape.vocab_size)
+    return max(shape.vocab_size - base_rows, 0)
