@@ -8,7 +8,7 @@ from codellama_train.recipe.training import Optimizer
 
 
 def learning_rate(step: int, optimizer: Optimizer, *, steps: int) -> float:
-    """Give the rate of update number `step` (1 … steps): linear warm-up to the peak, then cosine decay (section 2.3).
+    """Give the rate of update number `step` (1 … steps): linear warm-up to the peak, then cosine decay (section 2.6).
 
     The peak is reached at the last warm-up step, the final fraction of it at the last step of all.
     """

