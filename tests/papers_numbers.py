@@ -51,7 +51,7 @@ SHAPES = {  # hidden size, intermediate size, layers, heads, key-value heads, pa
 SHAPE_KEYS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 
 RELEASED = {  # vocabulary, RoPE base and context of the published models' config.json
-    **{name: (32_016, 1e6, 16_384) for name in LINEAGES},
+    **dict.fromkeys(LINEAGES, (32_016, 1e6, 16_384)),
     **{name: (32_000, 1e6, 16_384) for name in LINEAGES if name.endswith("34B")},
     **{f"Code Llama - Python {size}": (32_000, 1e6, 16_384) for size in ("7B", "13B")},
     **{f"Code Llama - {kind} 70B": (32_016, 1e4, 4_096) for kind in ("Python", "Instruct")},

@@ -75,25 +75,31 @@ def test_every_verb_has_help(project, name):
 
 def test_every_choice_that_a_recipe_names_is_explained(project):
     listed = set(re.findall(r"^\| (\d+) \|", (project / "docs/choices.md").read_text(encoding="utf-8"), re.MULTILINE))
-    for path in sorted((project / "recipes").glob("*/*.toml")):
+    for path in sorted((project / "recipes").rglob("*.toml")):
         named = set(re.findall(r"choice (\d+)", path.read_text(encoding="utf-8")))
         assert named <= listed, (path, named - listed)
 
 
 def test_every_training_recipe_is_in_the_index(project):
     index = (project / "recipes/README.md").read_text(encoding="utf-8")
-    for path in sorted((project / "recipes").glob("*/*.toml")):
+    for path in sorted((project / "recipes").rglob("*.toml")):
         assert path.relative_to(project / "recipes").as_posix() in index, path
 
 
 def test_the_index_states_the_recipes_numbers(project):
     index = (project / "recipes/README.md").read_text(encoding="utf-8")
     rows = {row.split("|")[1].strip(" `"): row for row in index.splitlines() if row.startswith("| `")}
-    for path in sorted((project / "recipes").glob("7b/*.toml")):
+    paths = sorted([*(project / "recipes").glob("[0-9]*b/*.toml"), *(project / "recipes").glob("lora/*/*.toml")])
+    for path in paths:
         recipe = load(TrainingRecipe, path)
-        row = rows[path.relative_to(project / "recipes").as_posix()]
-        for number in (recipe.steps, recipe.batch.tokens_per_step, recipe.data.sequence_length):
-            assert f"{number:,}" in row, (path, number)
+        place = path.relative_to(project / "recipes").as_posix()
+        row = rows[re.sub(r"^lora/\w+/", "lora/*/", place)]
+        rate = float(row.split("|")[7])
+        assert rate == recipe.optimizer.peak_learning_rate, path
+        infilling = f" {recipe.data.infilling.rate} " if recipe.data.infilling else " none "
+        numbers = (recipe.steps, recipe.batch.tokens_per_step, recipe.data.sequence_length, recipe.model.rope_theta)
+        for text in (*(f" {number:,.0f} " for number in numbers), infilling):
+            assert f"|{text}|" in row, (path, text)
 
 
 def test_every_trap_of_the_token_stream_names_a_test(project):

@@ -19,7 +19,8 @@ MISTAKES = {
     "batch.total_tokens=100": "less than half a step",
     "optimizer.warmup_steps=200000": "must be below the 119,209 steps",
     "data.sources.code.share=0.5": "the shares sum to 0.65",
-    "model.architecture.hidden_size=8": "is missing",
+    "model.architecture.hidden_size=8": "must be a multiple of num_attention_heads=32",
+    "lora.rank=8": "recipe key 'lora.alpha' is missing",
     "nonsense": "write key=value",
     "batch.tokens_per_step.of=1": "'tokens_per_step' is a value, not a table",
 }
