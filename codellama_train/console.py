@@ -72,6 +72,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
 
 
+def print_line(text: str) -> None:
+    """Print a sentence or a command to standard output, in one piece."""
+    sys.stdout.write(f"{text}\n")
+
+
 def format_number(number: float) -> str:
     """Write a number with thousands separators, and at most four significant decimals."""
     if isinstance(number, int) or number == int(number):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codellama_train.console import UserError
 
@@ -18,6 +18,7 @@ GIB, GB, TFLOPS = 1 << 30, 10**9, 10**12
 CONTEXT_BYTES = 614 << 20
 # Sixteen lanes of PCI Express, each way, as PCI-SIG has it.
 PCIE_4, PCIE_5 = 31.5 * GB, 63.0 * GB
+THROUGH_HOST = PCIE_4 / 2  # GeForce cards may not reach each other: what they exchange is written to the host and read
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Node:
     num_devices: int
     network_bytes_per_second: float  # of each device, each way
     host_memory_bytes: int
+    host_memory_bytes_per_second: float
 
 
 @dataclass(frozen=True)
@@ -75,26 +77,34 @@ class Cluster:
         """A device's part of its node's memory: who rents a part of a node is given that part of its memory."""
         return self.device.node.host_memory_bytes // self.device.devices_per_node
 
+    def of(self, num_devices: int) -> Cluster:
+        """Give a cluster of so many of these devices."""
+        return replace(self, num_devices=num_devices)
+
     def __str__(self) -> str:
         """Write it as a person does: 64xA100-80."""
         return f"{self.num_devices}x{self.device.name}"
 
 
-def _node(description: str, *, gigabits: int, gigabytes: int, num_devices: int = 8) -> Node:
-    """Describe a node; `gigabits` per second are those of its whole network."""
-    return Node(description, num_devices, gigabits * GB / 8 / num_devices, gigabytes * GB)
+# Memory bandwidth of a host with two sockets: eight channels each of DDR4-3200, or of DDR5-4800.
+DDR4, DDR5 = 410, 614
+
+
+def _node(description: str, *, gigabits: int, gigabytes: int, host: int = DDR4, num_devices: int = 8) -> Node:
+    """Describe a node; `gigabits` per second are those of its whole network, `host` the host memory's GB per second."""
+    return Node(description, num_devices, gigabits * GB / 8 / num_devices, gigabytes * GB, host * GB)
 
 
 DGX_A100_40 = _node("DGX A100, 8 x 200 Gb/s InfiniBand, 1 TB", gigabits=1_600, gigabytes=1_000)
 DGX_A100 = _node("DGX A100, 8 x 200 Gb/s InfiniBand, 2 TB", gigabits=1_600, gigabytes=2_000)
-DGX_H100 = _node("DGX H100 or H200, 8 x 400 Gb/s InfiniBand, 2 TB", gigabits=3_200, gigabytes=2_000)
-DGX_B200 = _node("DGX B200, 8 x 400 Gb/s InfiniBand, 2 TB", gigabits=3_200, gigabytes=2_000)
-GRACE = _node("one superchip with 480 GB, 400 Gb/s InfiniBand", gigabits=400, gigabytes=480, num_devices=1)
+DGX_H100 = _node("DGX H100 or H200, 8 x 400 Gb/s InfiniBand, 2 TB", gigabits=3_200, gigabytes=2_000, host=DDR5)
+DGX_B200 = _node("DGX B200, 8 x 400 Gb/s InfiniBand, 2 TB", gigabits=3_200, gigabytes=2_000, host=DDR5)
+GRACE = _node("one superchip with 480 GB, 400 Gb/s InfiniBand", gigabits=400, gigabytes=480, host=500, num_devices=1)
 SERVER = _node("assumed: a PCIe server of 8, 400 Gb/s InfiniBand, 1 TB", gigabits=400, gigabytes=1_000)
 WORKSTATION = _node("assumed: a machine of 8, 100 Gb/s Ethernet, 512 GB", gigabits=100, gigabytes=512)
 G5 = _node("AWS g5.48xlarge, 8, 100 Gb/s, 768 GB", gigabits=100, gigabytes=768)
 G6 = _node("AWS g6.48xlarge, 8, 100 Gb/s, 768 GB", gigabits=100, gigabytes=768)
-G6E = _node("AWS g6e.48xlarge, 8, 400 Gb/s, 1.5 TB", gigabits=400, gigabytes=1_536)
+G6E = _node("AWS g6e.48xlarge, 8, 400 Gb/s, 1.5 TB", gigabits=400, gigabytes=1_536, host=DDR5)
 
 
 def _device(
@@ -155,9 +165,9 @@ DEVICES = (
     _device("A6000", "NVIDIA RTX A6000", gib=47.40, tflops=154.8, gb_per_second=768, watts=300,
             link=PCIE_4, node=WORKSTATION, source=A6000),
     _device("3090", "NVIDIA GeForce RTX 3090", gib=23.56, tflops=71, gb_per_second=936, watts=350,
-            link=PCIE_4, node=WORKSTATION, source=GA102),
+            link=THROUGH_HOST, node=WORKSTATION, source=GA102),
     _device("4090", "NVIDIA GeForce RTX 4090", gib=23.52, tflops=165.2, gb_per_second=1_008, watts=450,
-            link=PCIE_4, node=WORKSTATION, source=ADA),
+            link=THROUGH_HOST, node=WORKSTATION, source=ADA),
 )
 # fmt: on
 PEAK_FLOPS = {name: device.peak_flops for device in DEVICES for name in device.torch_names}

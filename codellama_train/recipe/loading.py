@@ -74,7 +74,7 @@ def recipe_name(path: Path) -> str:
 
 
 def apply_override(table: dict[str, Any], override: str) -> None:
-    """Set one dotted key; the value is read as TOML, and what is not TOML is taken as text."""
+    """Set one dotted key; the value is read as TOML, or taken as text where it is none; no value takes the key out."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UserError(f"{override!r} is not an override; write key=value, for example machine.zero_stage=2")
@@ -83,7 +83,10 @@ def apply_override(table: dict[str, Any], override: str) -> None:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
             raise UserError(f"override {override!r}: {name!r} is a value, not a table")
-    table[last] = parse_value(text)
+    if text:
+        table[last] = parse_value(text)
+    else:
+        table.pop(last, None)
 
 
 def parse_value(text: str) -> Any:

@@ -1,0 +1,136 @@
+"""A plan in tables: what a stage takes as it is written, how else it could run, what is recommended and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from codellama_train.console import format_seconds, print_line, print_table
+from codellama_train.planning import assumptions
+from codellama_train.planning.cost import PAPER_HOURS, POWER_USAGE_EFFECTIVENESS, Cost, llama_2_hours
+from codellama_train.planning.devices import GIB, Cluster
+from codellama_train.planning.layouts import Layout
+from codellama_train.planning.shape import ModelShape, trained_parameters
+from codellama_train.recipe.machine import Machine
+from codellama_train.recipe.training import TrainingRecipe
+
+KIND = ["ZeRO", "offload", "devices a sequence"]
+
+
+def print_stage(recipe: TrainingRecipe, shape: ModelShape, cluster: Cluster) -> None:
+    """Print what is to be trained, and on what."""
+    device, node = cluster.device, cluster.device.node
+    facts: list[tuple[str, object]] = [
+        ("parameters", shape.num_parameters),
+        ("trained parameters", trained_parameters(recipe, shape)),
+        ("tokens", recipe.steps * recipe.batch.tokens_per_step),
+        ("steps", recipe.steps),
+        ("sequences per step", f"{recipe.sequences_per_step:,} of {recipe.data.sequence_length:,} tokens"),
+        ("device", f"{device.peak_flops / 1e12:,.4g} TFLOPS in dense bfloat16, {device.watts:,} W ({device.source})"),
+        ("nodes", f"{cluster.num_nodes:,} ({node.description})"),
+        ("memory for tensors on a device, GiB", gib(device.usable_bytes)),
+        ("memory of the host for each device, GiB", gib(cluster.host_bytes_per_device)),
+    ]
+    print_table(f"{recipe.name} on {cluster}", ["", "value"], facts)
+
+
+def print_memory(columns: dict[str, Layout]) -> None:
+    """Print by part what a device and its host hold in each of the layouts."""
+    memories = [layout.memory for layout in columns.values()]
+    names = dict.fromkeys(name for memory in memories for name in memory.parts)
+    hosted = dict.fromkeys(name for memory in memories for name in memory.host_parts)
+    rows: list[list[object]] = [[name, *(gib(memory.parts.get(name, 0)) for memory in memories)] for name in names]
+    rows.append(["all on a device", *(gib(memory.total) for memory in memories)])
+    rows += [
+        [f"in the host's: {name}", *(gib(memory.host_parts.get(name, 0)) for memory in memories)] for name in hosted
+    ]
+    rows.append(["fits", *("yes" if layout.fits else "no" for layout in columns.values())])
+    print_table("memory per device, GiB", ["part", *columns], rows)
+
+
+def print_layouts(layouts: Sequence[Layout]) -> None:
+    """Print the layouts by ZeRO stage, offload and devices per sequence: how fast they are and what they take."""
+    speeds = [
+        [
+            *kind(layout.machine),
+            recomputed(layout.machine),
+            layout.machine.sequences_per_device if layout.fits else "none",
+            gib(layout.memory.total),
+            gib(layout.memory.host_total),
+            round(layout.time.tokens_per_second) if layout.fits else "",
+            duration(layout.days) if layout.fits else "",
+        ]
+        for layout in layouts
+    ]
+    columns = ["recomputed", "sequences a device", "GiB", "host GiB", "tokens/s", "time"]
+    print_table("layouts, each with the most sequences on a device that fit", [*KIND, *columns], speeds)
+    names = list(dict.fromkeys(name for layout in layouts for name in layout.memory.parts))
+    parts = [[*kind(layout.machine), *(gib(layout.memory.parts.get(name, 0)) for name in names)] for layout in layouts]
+    print_table("GiB of a device that they take, where none fits for one sequence", [*KIND, *names], parts)
+
+
+def kind(machine: Machine) -> list[object]:
+    """Give what the table of layouts is ordered by."""
+    return [machine.zero_stage, offload_of(machine), machine.sequence_parallel]
+
+
+def print_recommended(layout: Layout, shape: ModelShape, cost: Cost) -> None:
+    """Print the time of the recommended layout by part and what the stage costs."""
+    time, cluster = layout.time, layout.time.cluster
+    tokens = layout.recipe.steps * layout.recipe.batch.tokens_per_step
+    facts: list[tuple[str, object]] = [
+        ("layout", describe(layout.machine)),
+        ("seconds of a step", time.seconds),
+        *((f"of these, {part}", seconds) for part, seconds in time.parts.items() if seconds),
+        ("tokens/s", round(time.tokens_per_second)),
+        ("tokens/s of a device", round(time.tokens_per_second_per_device)),
+        ("MFU", f"{time.mfu:.1%}"),
+        ("time without validation and saving", duration(layout.days)),
+        ("device hours", cost.device_hours),
+        ("cost", "give --price-per-hour" if cost.dollars is None else f"{cost.dollars:,.0f}"),
+        ("energy, kWh", f"{cost.kilowatt_hours:,.0f} ({cluster.device.watts:,} W x {POWER_USAGE_EFFECTIVENESS} PUE)"),
+        ("carbon at Meta's rate, kg", cost.carbon_kg),
+    ]
+    if layout.recipe.lora is None and (same := llama_2_hours(shape, num_tokens=tokens)) is not None:
+        facts.append((f"A100-80 hours at the rate of Llama 2 {same[0]}'s card", same[1]))
+    print_table("recommended", ["", "value"], facts)
+    if layout.recipe.lora is None:
+        print_line(PAPER_HOURS)
+
+
+def print_assumptions(layout: Layout) -> None:
+    """Print what the times assume."""
+    rows = [(one.value, one.meaning, one.source) for one in assumptions.used_by(layout.recipe, layout.time.cluster)]
+    print_table("assumptions", ["value", "", "from"], rows)
+
+
+def describe(machine: Machine) -> str:
+    """Say a layout in words."""
+    parts = [f"ZeRO {machine.zero_stage}", f"{machine.sequences_per_device} sequences per device"]
+    parts += [f"offload {offload_of(machine)}"] if machine.offload else []
+    parts += [f"{machine.sequence_parallel} devices share a sequence"] if machine.sequence_parallel > 1 else []
+    parts += [f"recomputing {recomputed(machine)}"] if recomputed(machine) else []
+    return ", ".join(parts)
+
+
+def offload_of(machine: Machine) -> str:
+    """Say what leaves the devices, in a word each."""
+    if machine.offload is None:
+        return ""
+    places = {"optimizer": machine.offload.optimizer, "parameters": machine.offload.parameters}
+    return ", ".join(what if place == "cpu" else f"{what} ({place})" for what, place in places.items() if place)
+
+
+def recomputed(machine: Machine) -> str:
+    """Say what is computed again in backward instead of being kept."""
+    parts = ["layers"] if machine.activation_checkpointing else []
+    return ", ".join(parts + ([f"tiles of {machine.mlp_tile_tokens:,}"] if machine.mlp_tile_tokens else []))
+
+
+def duration(days: float) -> str:
+    """Write a stage's time: days, or less where it is less."""
+    return f"{days:,.3g} days" if days >= 2 else format_seconds(days * 86_400)
+
+
+def gib(number: int) -> str:
+    """Write bytes in GiB."""
+    return f"{number / GIB:,.1f}"
