@@ -15,7 +15,7 @@ from codellama_train.planning.shape import ModelShape, shape_of
 from codellama_train.planning.stage import missing, planned_stage
 from codellama_train.recipe.lineage import Stage
 
-COLUMNS = ["stage", "tokens", "layout", "tokens/s", "days", "device hours", "cost", "kWh", "at Llama 2's rate"]
+COLUMNS = ["stage", "10⁹ tokens", "layout", "days", "device hours", "cost", "kWh", "A100-80 hours as Llama 2"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class StagePlan:
 
     def row(self) -> list[object]:
         """Give the stage's row."""
-        words, speed = printing.describe(self.layout.machine), round(self.layout.time.tokens_per_second)
-        return [self.stage.recipe.name, self.tokens, words, speed, *sums([self])]
+        return [self.stage.path.stem, *sums([self], printing.describe(self.layout.machine))]
 
 
 def plan_family(stages: Sequence[Stage], cluster: Cluster, *, price_per_hour: float | None) -> list[PlannedStage]:
@@ -55,22 +54,24 @@ def plan_family(stages: Sequence[Stage], cluster: Cluster, *, price_per_hour: fl
         else:
             refusals.append(missing(stage, shape, cluster))
     if plans:
-        total = ["together", sum(plan.tokens for plan in plans), "", "", *sums(plans)]
-        print_table(f"stages on {cluster}", COLUMNS, [*(plan.row() for plan in plans), total])
+        rows = [*(plan.row() for plan in plans), ["together", *sums(plans, "")]]
+        print_table(f"stages on {cluster}, one after the other", COLUMNS, rows)
         print_line(PAPER_HOURS)
     if refusals:
         raise UserError("\n".join(refusals))
     return [planned_stage(plan.stage, plan.layout) for plan in plans]
 
 
-def sums(plans: Sequence[StagePlan]) -> list[object]:
-    """Give the days, hours, cost and energy of stages, and their hours at Llama 2's rate."""
+def sums(plans: Sequence[StagePlan], layout: str) -> list[object]:
+    """Give the tokens of stages, their layout, days, hours, cost and energy, and their hours at Llama 2's rate."""
     dollars = [plan.cost.dollars for plan in plans if plan.cost.dollars is not None]
     hours = [plan.llama_2_hours for plan in plans if plan.llama_2_hours is not None]
     return [
-        f"{sum(plan.layout.days for plan in plans):,.2f}",
-        round(sum(plan.cost.device_hours for plan in plans)),
-        round(sum(dollars)) if dollars else "",
-        round(sum(plan.cost.kilowatt_hours for plan in plans)),
-        round(sum(hours)) if hours else "",
+        printing.short(sum(plan.tokens for plan in plans) / 1e9),
+        layout,
+        printing.short(sum(plan.layout.days for plan in plans)),
+        printing.short(sum(plan.cost.device_hours for plan in plans)),
+        printing.short(sum(dollars)) if dollars else "",
+        printing.short(sum(plan.cost.kilowatt_hours for plan in plans)),
+        printing.short(sum(hours)) if hours else "",
     ]

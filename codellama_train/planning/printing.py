@@ -44,7 +44,9 @@ def print_memory(columns: dict[str, Layout]) -> None:
         [f"in the host's: {name}", *(gib(memory.host_parts.get(name, 0)) for memory in memories)] for name in hosted
     ]
     rows.append(["fits", *("yes" if layout.fits else "no" for layout in columns.values())])
-    print_table("memory per device, GiB", ["part", *columns], rows)
+    rows.append(["tokens/s", *(round(layout.time.tokens_per_second) for layout in columns.values())])
+    rows.append(["time", *(duration(layout.days) for layout in columns.values())])
+    print_table("memory per device, GiB", ["", *columns], rows)
 
 
 def print_layouts(layouts: Sequence[Layout]) -> None:
@@ -85,10 +87,10 @@ def print_recommended(layout: Layout, shape: ModelShape, cost: Cost) -> None:
         ("tokens/s of a device", round(time.tokens_per_second_per_device)),
         ("MFU", f"{time.mfu:.1%}"),
         ("time without validation and saving", duration(layout.days)),
-        ("device hours", cost.device_hours),
-        ("cost", "give --price-per-hour" if cost.dollars is None else f"{cost.dollars:,.0f}"),
-        ("energy, kWh", f"{cost.kilowatt_hours:,.0f} ({cluster.device.watts:,} W x {POWER_USAGE_EFFECTIVENESS} PUE)"),
-        ("carbon at Meta's rate, kg", cost.carbon_kg),
+        ("device hours", short(cost.device_hours)),
+        ("cost", "give --price-per-hour" if cost.dollars is None else short(cost.dollars)),
+        ("energy, kWh", f"{short(cost.kilowatt_hours)} ({cluster.device.watts:,} W x {POWER_USAGE_EFFECTIVENESS} PUE)"),
+        ("carbon at Meta's rate, kg", short(cost.carbon_kg)),
     ]
     if layout.recipe.lora is None and (same := llama_2_hours(shape, num_tokens=tokens)) is not None:
         facts.append((f"A100-80 hours at the rate of Llama 2 {same[0]}'s card", same[1]))
@@ -105,11 +107,11 @@ def print_assumptions(layout: Layout) -> None:
 
 def describe(machine: Machine) -> str:
     """Say a layout in words."""
-    parts = [f"ZeRO {machine.zero_stage}", f"{machine.sequences_per_device} sequences per device"]
-    parts += [f"offload {offload_of(machine)}"] if machine.offload else []
-    parts += [f"{machine.sequence_parallel} devices share a sequence"] if machine.sequence_parallel > 1 else []
-    parts += [f"recomputing {recomputed(machine)}"] if recomputed(machine) else []
-    return ", ".join(parts)
+    number = machine.sequences_per_device
+    parts = [f"ZeRO {machine.zero_stage}", f"{number} sequence{'s' if number > 1 else ''} on a device"]
+    parts += [f"{machine.sequence_parallel} devices a sequence"] if machine.sequence_parallel > 1 else []
+    parts += [f"{recomputed(machine)} recomputed"] if recomputed(machine) else []
+    return ", ".join(parts + ([f"{offload_of(machine)} in the host's memory"] if machine.offload else []))
 
 
 def offload_of(machine: Machine) -> str:
@@ -128,7 +130,12 @@ def recomputed(machine: Machine) -> str:
 
 def duration(days: float) -> str:
     """Write a stage's time: days, or less where it is less."""
-    return f"{days:,.3g} days" if days >= 2 else format_seconds(days * 86_400)
+    return f"{short(days)} days" if days >= 2 else format_seconds(days * 86_400)
+
+
+def short(number: float) -> str:
+    """Write a number without decimals that nobody can foretell."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:,.3g}"
 
 
 def gib(number: int) -> str:

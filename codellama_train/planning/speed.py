@@ -138,8 +138,8 @@ def exchange_seconds(load: Load, *, hidden_behind: float) -> float:
     if stage < 3:
         return share_sent * trained * (2 if stage == 1 else steps) / bandwidth + share_sent * trained / bandwidth
     seconds = share_sent * steps * (2 * weights + trained) / bandwidth
-    seconds += 2 * steps * weights / num_devices / parameter_bandwidth(load)
-    return max((1 - assumptions.HIDDEN.value) * seconds, seconds - hidden_behind)
+    fetched = 2 * steps * weights / num_devices / parameter_bandwidth(load)
+    return max((1 - assumptions.HIDDEN.value) * seconds, seconds - hidden_behind) + fetched
 
 
 def collective_bandwidth(cluster: Cluster) -> float:
