@@ -275,6 +275,6 @@ def finish(run: Run) -> None:
     run.watchdog.stop()
     export_run(run.recipe, run.engine, tokenizer=run.tokenizer, processes=run.processes)
     if run.processes.is_first:
-        run.stop.settle()  # asked for in the last step or since, it is obeyed by having ended
+        run.stop.forget()  # asked for in the last step or since, it is obeyed by having ended
     if run.log is not None:
         run.log.finish()

@@ -12,10 +12,12 @@ from codellama_train.plan import print_plan
 from codellama_train.recipe.lineage import load_stage
 from codellama_train.rendezvous import require_free_port
 from codellama_train.run_folder import examine
+from codellama_train.stopping import defer_requests
 
 
 def main(arguments: Sequence[str]) -> None:
     """Check the recipe and its run folder, then train what is left of it."""
+    defer_requests()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="dotted recipe keys, values as in TOML")
