@@ -294,6 +294,46 @@ def check_in_plain_peft(base: Path, final: Path) -> None:
     assert float((logits - expected).norm() / expected.norm()) < 0.02
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "kind"), [(1, "lora"), (3, "lora"), (2, "nf4")])
+def test_a_finished_run_is_a_base_like_any_other(stage, kind, training_data, tokenizer, tmp_path):
+    is_wide = stage == 3 or kind == "nf4"
+    base = write_base(tmp_path / "base", tokenizer, tied=False, is_wide=is_wide)
+    overrides = [f"machine.zero_stage={stage}", *(["machine.offload.parameters=cpu"] if stage == 3 else [])]
+    first = write_lora_recipe(tmp_path / "first", training_data, base, kind=kind)
+    train(first, overrides)
+    final = tmp_path / "first/runs/adapters/final"
+    second = write_lora_recipe(tmp_path / "second", training_data, final, kind="lora")
+    train(second, overrides)
+    run_dir = tmp_path / "second/runs/adapters"
+    assert all("lora_" in name for name in adapter_of(run_dir)), "rows of tokens that the first run learned stay"
+    before, after = load_file(final / "model.safetensors"), load_file(run_dir / "final/model.safetensors")
+    assert before.keys() == after.keys()
+    for name, weight in before.items():
+        assert torch.equal(after[name], weight) != ("q_proj" in name or "down_proj" in name), name
+    assert read_metrics(run_dir)[0]["loss"] < read_metrics(tmp_path / "first/runs/adapters")[0]["loss"]
+
+
+def test_rounding_to_four_bits_again_forgets_small_adapters():
+    torch.manual_seed(0)
+    layer = torch.nn.Sequential(torch.nn.Linear(512, 512, bias=False).bfloat16())
+    weight = 0.02 * torch.randn(512, 512)
+    change = torch.randn(512, 16) @ torch.randn(16, 512)
+
+    def rounded(values: torch.Tensor) -> torch.Tensor:
+        layer[0].weight.data = values.bfloat16()
+        round_layer(layer)
+        return layer[0].weight.data.float()
+
+    base = rounded(weight.clone())
+    change *= 0.02 * base.norm() / change.norm()
+    kept = {
+        name: float(((rounded(start + change) - base) * change).sum() / change.square().sum())
+        for name, start in (("rounded", base), ("as it was", weight))
+    }
+    assert kept["rounded"] < 0.1 < 0.9 < kept["as it was"], "choice 56"
+
+
 @pytest.mark.parametrize("stage", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_run_resumes_to_the_same_adapter(stage, training_data, tokenizer, tmp_path):
     base = write_base(tmp_path / "base", tokenizer, tied=False, is_wide=stage == 3)
