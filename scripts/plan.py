@@ -21,9 +21,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="dotted recipe keys, values as in TOML")
     parser.add_argument("--devices", required=True, metavar="NUMBERxDEVICE", help="64xA100-80; without a number, one")
     parser.add_argument("--price-per-hour", type=positive, metavar="PRICE", help="of one device")
+    parser.add_argument("--host-memory", type=positive, metavar="GB", help="of each node, where it is not the usual")
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="write the files that launch it there")
     options = parser.parse_intermixed_args(arguments)
     cluster = parse_cluster(options.devices)
+    if options.host_memory is not None:
+        cluster = cluster.with_host_memory(options.host_memory)
     stages = load_stages([options.recipe], options.overrides)
     if options.recipe.is_dir():
         planned = plan_family(stages, cluster, price_per_hour=options.price_per_hour)
@@ -35,11 +38,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def positive(text: str) -> float:
-    """Read a price."""
-    price = float(text)
-    if not 0 < price < float("inf"):
+    """Read a price or a size."""
+    number = float(text)
+    if not 0 < number < float("inf"):
         raise ValueError(text)
-    return price
+    return number
 
 
 if __name__ == "__main__":

@@ -77,6 +77,17 @@ class Cluster:
         """A device's part of its node's memory: who rents a part of a node is given that part of its memory."""
         return self.device.node.host_memory_bytes // self.device.devices_per_node
 
+    def with_host_memory(self, gigabytes: float) -> Cluster:
+        """Give the same devices in a machine, or machines, that a person knows to have so much memory."""
+        node = self.device.node
+        own = replace(
+            node,
+            description=f"{node.description}; but {gigabytes:,g} GB of memory as given",
+            num_devices=min(self.num_devices, node.num_devices),
+            host_memory_bytes=int(gigabytes * GB),
+        )
+        return replace(self, device=replace(self.device, node=own))
+
     def of(self, num_devices: int) -> Cluster:
         """Give a cluster of so many of these devices."""
         return replace(self, num_devices=num_devices)

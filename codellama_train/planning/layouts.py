@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -53,17 +54,21 @@ class Layout:
 
 
 def layouts(recipe: TrainingRecipe, shape: ModelShape, cluster: Cluster) -> list[Layout]:
-    """Give what fits, each with the most sequences per device that do: the recommended first, the others by speed."""
-    found = [
-        layout_of(fitting, recipe.machine, shape, cluster)
-        for variant in runnable_variants(recipe, shape, cluster)
-        if (fitting := with_most_sequences(variant, shape, cluster)) is not None
-    ]
+    """Give what fits, as written and with the most sequences that do: the recommended first, then by speed."""
+    fitting = [with_most_sequences(each, shape, cluster) for each in runnable_variants(recipe, shape, cluster)]
+    found = [layout_of(each, recipe.machine, shape, cluster) for each in fitting if each is not None]
+    with suppress(UserError):  # so many devices cannot run it as it is written
+        written = layout_of(recipe, recipe.machine, shape, cluster)
+        found += [written] if written.fits else []
     fastest = max((layout.time.tokens_per_second for layout in found), default=0.0)
 
     def rank(layout: Layout) -> tuple[Any, ...]:
         speed = layout.time.tokens_per_second
-        return (0, *complexity(layout.machine)) if speed >= (1 - SAME_SPEED) * fastest else (1, -speed)
+        return (
+            (0, bool(layout.overrides), *complexity(layout.machine))
+            if speed >= (1 - SAME_SPEED) * fastest
+            else (1, -speed)
+        )
 
     return sorted(found, key=rank)
 
@@ -162,9 +167,11 @@ def runnable_variants(recipe: TrainingRecipe, shape: ModelShape, cluster: Cluste
 
 
 def with_most_sequences(recipe: TrainingRecipe, shape: ModelShape, cluster: Cluster) -> TrainingRecipe | None:
-    """Give the recipe with the most sequences per device that fit, a power of two; nothing where not even one does."""
+    """Give the recipe with the most sequences per device that fit: a power of two, or all; nothing where none does."""
     rows = rows_per_device(recipe, cluster)
-    choices = [1 << power for power in range(rows.bit_length())]
+    if not excess(at_once := with_sequences(recipe, rows), shape, cluster):
+        return at_once  # may take less than half as many would: there are no gradients of several to sum
+    choices = [1 << power for power in range((rows - 1).bit_length())]
     fewest, most = -1, len(choices)  # what fits, and what does not
     while most - fewest > 1:
         middle = (fewest + most) // 2

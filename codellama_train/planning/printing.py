@@ -9,11 +9,13 @@ from codellama_train.planning import assumptions
 from codellama_train.planning.cost import PAPER_HOURS, POWER_USAGE_EFFECTIVENESS, Cost, llama_2_hours
 from codellama_train.planning.devices import GIB, Cluster
 from codellama_train.planning.layouts import Layout
+from codellama_train.planning.memory import Memory
 from codellama_train.planning.shape import ModelShape, trained_parameters
 from codellama_train.recipe.machine import Machine
 from codellama_train.recipe.training import TrainingRecipe
 
-KIND = ["ZeRO", "offload", "devices a sequence"]
+SUMS = "accumulated gradients"
+KIND = ["ZeRO", "offload", "shared by"]
 
 
 def print_stage(recipe: TrainingRecipe, shape: ModelShape, cluster: Cluster) -> None:
@@ -36,7 +38,7 @@ def print_stage(recipe: TrainingRecipe, shape: ModelShape, cluster: Cluster) -> 
 def print_memory(columns: dict[str, Layout]) -> None:
     """Print by part what a device and its host hold in each of the layouts."""
     memories = [layout.memory for layout in columns.values()]
-    names = dict.fromkeys(name for memory in memories for name in memory.parts)
+    names = part_names(memories)
     hosted = dict.fromkeys(name for memory in memories for name in memory.host_parts)
     rows: list[list[object]] = [[name, *(gib(memory.parts.get(name, 0)) for memory in memories)] for name in names]
     rows.append(["all on a device", *(gib(memory.total) for memory in memories)])
@@ -63,11 +65,28 @@ def print_layouts(layouts: Sequence[Layout]) -> None:
         ]
         for layout in layouts
     ]
-    columns = ["recomputed", "sequences a device", "GiB", "host GiB", "tokens/s", "time"]
-    print_table("layouts, each with the most sequences on a device that fit", [*KIND, *columns], speeds)
-    names = list(dict.fromkeys(name for layout in layouts for name in layout.memory.parts))
-    parts = [[*kind(layout.machine), *(gib(layout.memory.parts.get(name, 0)) for name in names)] for layout in layouts]
-    print_table("GiB of a device that they take, where none fits for one sequence", [*KIND, *names], parts)
+    columns = ["recomputed", "sequences", "GiB", "host GiB", "tokens/s", "time"]
+    print_table(
+        "layouts by ZeRO stage, offload and devices that share a sequence, with the most sequences that fit",
+        [*KIND, *columns],
+        speeds,
+    )
+    names = part_names([layout.memory for layout in layouts])
+    names = [name for name in names if name != SUMS]
+    parts = [[*kind(layout.machine), *(gib(part_of(layout.memory, name)) for name in names)] for layout in layouts]
+    print_table("GiB that they take of each device, by part", [*KIND, *names], parts)
+
+
+def part_names(memories: Sequence[Memory]) -> list[str]:
+    """List the parts of any of these, in the order in which people ask for them."""
+    first = ("weights", "gradients", SUMS, "optimizer", "activations", "logits", "buffers")
+    found = dict.fromkeys(name for memory in memories for name in memory.parts)
+    return [*first, *(name for name in found if name not in first)]
+
+
+def part_of(memory: Memory, name: str) -> int:
+    """Give a part's bytes; gradients with the sums that they are added to."""
+    return memory.parts.get(name, 0) + (memory.parts.get(SUMS, 0) if name == "gradients" else 0)
 
 
 def kind(machine: Machine) -> list[object]:
@@ -111,14 +130,16 @@ def describe(machine: Machine) -> str:
     parts = [f"ZeRO {machine.zero_stage}", f"{number} sequence{'s' if number > 1 else ''} on a device"]
     parts += [f"{machine.sequence_parallel} devices a sequence"] if machine.sequence_parallel > 1 else []
     parts += [f"{recomputed(machine)} recomputed"] if recomputed(machine) else []
-    return ", ".join(parts + ([f"{offload_of(machine)} in the host's memory"] if machine.offload else []))
+    return ", ".join(parts + ([f"offload: {offload_of(machine)}"] if machine.offload else []))
 
 
 def offload_of(machine: Machine) -> str:
-    """Say what leaves the devices, in a word each."""
+    """Say what leaves the devices: the optimizer, or both it and the weights; unless said, for the host."""
     if machine.offload is None:
         return ""
     places = {"optimizer": machine.offload.optimizer, "parameters": machine.offload.parameters}
+    if set(places.values()) == {"cpu"}:
+        return "both"
     return ", ".join(what if place == "cpu" else f"{what} ({place})" for what, place in places.items() if place)
 
 
