@@ -12,7 +12,7 @@ from codellama_train.console import UserError
 from codellama_train.planning.devices import Cluster
 from codellama_train.planning.launching_hosts import host_files
 from codellama_train.planning.launching_slurm import slurm_files
-from codellama_train.planning.launching_stages import PlannedStage, parents_first, quoted
+from codellama_train.planning.launching_stages import PlannedStage, quoted
 
 
 def launch_line(recipe_path: Path, overrides: Sequence[str], cluster: Cluster) -> str:
@@ -27,10 +27,10 @@ def launch_files(
 ) -> dict[str, str]:
     """Give the files that start the stages, by name: those for DeepSpeed's launcher and those for Slurm.
 
-    They name each other by `folder`, where they are to lie, as seen from the project's root.
+    Stages come after those they start from. The files name each other by `folder`, where they are to lie, as seen from
+    the project's root.
     """
-    ordered = parents_first(stages)
-    return {**host_files(ordered, cluster, folder=folder, hosts=hosts), **slurm_files(ordered, cluster, folder=folder)}
+    return {**host_files(stages, cluster, folder=folder, hosts=hosts), **slurm_files(stages, cluster, folder=folder)}
 
 
 def write_launch_files(files: dict[str, str], folder: Path) -> list[Path]:

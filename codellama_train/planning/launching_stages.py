@@ -100,22 +100,6 @@ def titles(stages: Sequence[PlannedStage]) -> str:
     return ", ".join(stage.title for stage in stages)
 
 
-def parents_first(stages: Sequence[PlannedStage]) -> list[PlannedStage]:
-    """Order the stages so that each comes after the one it starts from, and otherwise as they are given."""
-    ordered: list[PlannedStage] = []
-
-    def place(stage: PlannedStage) -> None:
-        parent = parent_of(stage, stages)
-        if parent is not None and parent not in ordered:
-            place(parent)
-        if stage not in ordered:
-            ordered.append(stage)
-
-    for stage in stages:
-        place(stage)
-    return ordered
-
-
 def parent_of(stage: PlannedStage, stages: Sequence[PlannedStage]) -> PlannedStage | None:
     """Find the stage whose finished model this one starts from; None where none of these makes it."""
     init_from = stage.recipe.model.init_from

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ class Slurm:
         return dict(word.split("=", 1) for word in shown.split() if "=" in word)
 
     def wait_for(self, condition: Callable[[], bool], *, seconds: float = 180) -> None:
-        """Wait until something holds; jobs that wait to be run again are run now."""
+        """Wait until something holds."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, self.run(["squeue", "--all"]) + self.run(["scontrol", "show", "jobs"])
@@ -86,31 +86,34 @@ def slurm_cluster(folder: Path, nodes: Sequence[Node]) -> Iterator[Slurm]:
     daemons = [(first, ["munged", "--foreground", "--force", *place.split(), *seed.split()])]
     daemons += [(first, ["slurmctld", "-D"])] + [(node, ["slurmd", "-D", "-N", node.name]) for node in nodes]
     processes = []
+    environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
     for node, words in daemons:
         output = (folder / f"{words[0]}-{node.name}.output").open("w")
-        environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
         processes.append(
             subprocess.Popen(node.command(words), env=environment, stdout=output, stderr=output, start_new_session=True)
         )
         if words[0] == "munged":
-            time.sleep(1)
+            time.sleep(1)  # the others start by asking it
     slurm = Slurm(folder, nodes)
     try:
-        slurm.wait_for(
-            lambda: (
-                "idle"
-                in subprocess.run(
-                    first.command(["sinfo", "--noheader", "--format=%D %T"]),
-                    env={**os.environ, "SLURM_CONF": str(folder / "slurm.conf")},
-                    capture_output=True,
-                    text=True,
-                ).stdout
-            ),
-            seconds=30,
-        )
+        wait_for_nodes(first, environment)
         yield slurm
     finally:
+        slurm.run(["scancel", "--user=root", "--state=PENDING"])
+        slurm.run(["scancel", "--user=root"])
+        slurm.wait_for(lambda: not slurm.run(["squeue", "--noheader"]), seconds=60)
         for process in reversed(processes):
             process.terminate()
-        for process in reversed(processes):
             process.wait(timeout=30)
+
+
+def wait_for_nodes(first: Node, environment: Mapping[str, str]) -> None:
+    """Wait until the controller answers and has seen both nodes."""
+    end = time.monotonic() + 30
+    words = first.command(["sinfo", "--noheader", "--format=%D %T"])
+    while True:
+        seen = subprocess.run(words, env=environment, check=False, capture_output=True, text=True)
+        if seen.stdout.strip() == "2 idle":
+            return
+        assert time.monotonic() < end, seen
+        time.sleep(0.2)

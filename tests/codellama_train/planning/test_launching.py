@@ -13,7 +13,7 @@ from codellama_train.console import UserError
 from codellama_train.planning.devices import parse_cluster
 from codellama_train.planning.launching import launch_files, launch_line, write_launch_files
 from codellama_train.planning.launching_hosts import word_for_ssh
-from codellama_train.planning.launching_stages import parents_first
+from codellama_train.recipe.lineage import load_family
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
 
@@ -24,7 +24,7 @@ OVERRIDES = ("machine.zero_stage=3", "machine.sequences_per_device=2")
 @pytest.fixture
 def family(project):
     """The stages of the 7B family, planned."""
-    return plan(sorted((project / "recipes/7b").glob("*.toml")), OVERRIDES)
+    return plan([stage.path for stage in load_family(project / "recipes/7b")], OVERRIDES)
 
 
 @pytest.fixture
@@ -134,14 +134,8 @@ def test_a_long_stage_asks_for_a_day_at_a_time(project):
     assert "#SBATCH --time=24:00:00\n" in job
 
 
-def test_parents_come_first_and_branches_wait_for_nothing_else(family):
-    ordered = [stage.title for stage in parents_first(family[::-1])]
-    for stage in family:
-        origin = stage.recipe.model.init_from
-        if "/final" in origin:
-            parent = origin.removeprefix("runs/").removesuffix("/final")
-            assert ordered.index(parent) < ordered.index(stage.title)
-    text = launch_files(family[::-1], parse_cluster("8xA100-80"), folder=family[0].path.parent)["submit.sh"]
+def test_stages_wait_for_their_parents_and_for_nothing_else(family):
+    text = launch_files(family, parse_cluster("8xA100-80"), folder=family[0].path.parent)["submit.sh"]
     submitted = re.findall(r"^submit (\S+) \S+ (\S+)$", text, re.MULTILINE)
     assert ("7b-long_context", "runs/7b/code") in submitted
     assert ("7b-python", "runs/7b/code_without_infilling") in submitted

@@ -92,7 +92,7 @@ def written(slurm, folder: Path, data: Path, *, base_steps: int = 200, least_nod
     folder.mkdir()
     recipes = write_lineage(folder, data=data, base_steps=base_steps)
     stages = plan(recipes, ("machine.zero_stage=2", "machine.save_every_steps=20"), least_nodes=least_nodes)
-    write_launch(folder / "launch", stages[::-1], small_cluster(num_nodes=2))
+    write_launch(folder / "launch", stages, small_cluster(num_nodes=2))
     return Lineage(slurm, folder)
 
 
@@ -108,6 +108,12 @@ def untouched(tmp_path_factory, training_data):
     return folder / "runs"
 
 
+def defers_requests(process: int) -> bool:
+    """Tell whether a process has SIGUSR1 wait."""
+    blocked = re.search(r"^SigBlk:\s*(\w+)$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    return bool(int(blocked[1], 16) >> (signal.SIGUSR1 - 1) & 1)
+
+
 def finished(run_dir: Path) -> dict[str, str]:
     """Give what a finished model consists of, by checksum."""
     return {name: facts["sha256"] for name, facts in artifacts.verify_manifest(run_dir / "final")["files"].items()}
@@ -118,9 +124,9 @@ def test_a_preempted_lineage_ends_as_an_untouched_one(lineage, untouched):
     base, *children = jobs = lineage.submit()  # which finds them in the queue
     assert said.splitlines() == [
         f"base: job {base}",
-        *(f"{n}: job {j}, after job {base}" for n, j in zip(("long", "python"), children, strict=True)),
+        *(f"{n}: job {j}, after job {base}" for n, j in zip(("python", "long"), children, strict=True)),
     ]
-    lineage.slurm.wait_for(lambda: len(lineage.processes()) == 2)
+    lineage.slurm.wait_for(lambda: [defers_requests(process) for process in lineage.processes()] == [True, True])
     lineage.slurm.run(["scancel", "--signal=USR1", base])  # while the processes still start
     lineage.slurm.wait_for(lambda: lineage.slurm.state(base)["Restarts"] == "1")
     assert "stopped as asked after step 0 of 200" in lineage.log("base", base)
@@ -134,7 +140,7 @@ def test_a_preempted_lineage_ends_as_an_untouched_one(lineage, untouched):
     for name in ("base", "python", "long"):
         assert finished(lineage.run_dir(name)) == finished(untouched / name)
         assert read_metrics(lineage.run_dir(name)) == read_metrics(untouched / name)
-    assert lineage.submit_says().splitlines() == ["base: complete", "long: complete", "python: complete"]
+    assert lineage.submit_says().splitlines() == ["base: complete", "python: complete", "long: complete"]
 
 
 def test_the_stop_file_ends_jobs_until_they_are_submitted_again_on_fewer_nodes(lineage, untouched):
