@@ -5,7 +5,7 @@ from __future__ import annotations
 from codellama_train.console import UserError, print_line
 from codellama_train.planning import printing
 from codellama_train.planning.cost import cost_of
-from codellama_train.planning.devices import GIB, Cluster
+from codellama_train.planning.devices import GB, GIB, Cluster
 from codellama_train.planning.launching import launch_line
 from codellama_train.planning.launching_stages import PlannedStage
 from codellama_train.planning.layouts import (
@@ -56,6 +56,8 @@ def missing(stage: Stage, shape: ModelShape, cluster: Cluster) -> str:
     lacks = " and ".join(
         f"{amount / GIB:,.1f} GiB {place}" for place, amount in lacking(nearest.memory, cluster).items()
     )
+    if nearest.memory.host_total > cluster.host_bytes_per_device:
+        lacks += f" (if a node has more than {cluster.device.node.host_memory_bytes / GB:,.0f} GB, give --host-memory)"
     enough = fewest_devices(stage.recipe, shape, cluster)
     remedy = f"{cluster.of(enough)} would do" if enough else f"no number of {cluster.device.name} would do"
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planned import ALL_LAYERS, LLAMA_7B, LLAMA_34B, recipe_of
+from plan_inputs import ALL_LAYERS, LLAMA_7B, LLAMA_34B, recipe_of
 
 from codellama_train.console import UserError
 from codellama_train.planning.devices import parse_cluster

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from planned import recipe_of
+from plan_inputs import recipe_of
 
 from codellama_train.recipe.loading import as_toml, load
 from codellama_train.recipe.training import TrainingRecipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from planned import ALL_LAYERS, LLAMA_7B, recipe_of
+from plan_inputs import ALL_LAYERS, LLAMA_7B, recipe_of
 
 from codellama_train.console import UserError
 from codellama_train.planning import assumptions

@@ -1,12 +1,12 @@
-"""What others published of training models of this kind: their settings, in this project's words, and what they got.
+"""How fast others trained models of this kind: their settings, in this project's words, and tokens per second.
 
-The tables of model cards, READMEs and articles; each row names its own. Speed is that of one device.
+From the tables of model cards, READMEs and articles; each row names its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from codellama_train.planning.shape import ModelShape
@@ -21,6 +21,9 @@ QWEN_2_5_7B = ModelShape(3584, 18_944, 28, 28, 4, 128, 152_064)
 MPT_7B = ModelShape(4096, 10_923, 32, 32, 32, 128, 50_432, tied=True)
 MPT_13B = ModelShape(5120, 13_653, 40, 40, 40, 128, 50_432, tied=True)
 
+LLAMA_3_2_3B = ModelShape(3072, 8_192, 28, 24, 8, 128, 128_256, tied=True)
+
+ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 FULL = {"zero_stage": 3, "activation_checkpointing": True}  # FSDP's full shard is ZeRO 3
 KEPT = {"zero_stage": 3, "activation_checkpointing": False}
 ALONE = {"zero_stage": 1, "activation_checkpointing": True}

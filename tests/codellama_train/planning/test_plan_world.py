@@ -1,0 +1,33 @@
+"""Plans against what others published: `benchmarks/plan_world.py` shows every row, and those that must agree do."""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+
+import pytest
+
+
+@pytest.fixture
+def world(project, monkeypatch):
+    monkeypatch.syspath_prepend(project / "benchmarks")
+    return importlib.import_module("plan_world")
+
+
+def test_a_plan_says_rightly_of_every_published_setting_whether_it_fits(world):
+    assert [(row.source, row.devices, row.length) for row in world.MEMORIES if not world.is_right(row)] == []
+    assert {row.fits for row in world.MEMORIES} == {True, False}
+
+
+def test_memory_is_as_published_for_stacks_of_the_same_kind(world):
+    gated = [row for row in world.MEMORIES if row.within is not None]
+    ratios = {(row.source, row.length, row.sequences): world.foretold_bytes(row) / 1e9 / row.gigabytes for row in gated}
+    assert len(ratios) == 7
+    assert {key: ratio for key, ratio in ratios.items() if not 0.8 <= ratio <= 1.2} == {}
+
+
+def test_speed_is_not_far_from_what_was_published(world):
+    ratios = [world.foretold_speed(row).tokens_per_second_per_device / row.tokens_per_second for row in world.SPEEDS]
+    assert 0.85 <= statistics.median(ratios) <= 1.2
+    assert min(ratios) >= 0.6
+    assert max(ratios) <= 1.6
