@@ -73,6 +73,12 @@ def foretold_bytes(row: MemoryRow) -> int:
     return round(peak if row.is_limit else (1 + ALLOWANCE) * peak)
 
 
+def ratio_of(row: MemoryRow) -> float:
+    """Give the plan's memory as a multiple of what was published."""
+    assert row.gigabytes is not None, row
+    return foretold_bytes(row) / 1e9 / row.gigabytes
+
+
 def is_right(row: MemoryRow) -> bool:
     """Say whether a plan says rightly that a row's setting fits, or does not."""
     usable = parse_cluster(row.devices).device.usable_bytes * (1 + ROUNDED * row.is_limit)
@@ -103,7 +109,7 @@ def print_memories() -> None:
     rows = []
     for row in MEMORIES:
         foretold = foretold_bytes(row)
-        ratio = f"{foretold / 1e9 / row.gigabytes:.2f}" if row.gigabytes else ""
+        ratio = f"{ratio_of(row):.2f}" if row.gigabytes else ""
         stated = f"{row.gigabytes:.1f}" if row.gigabytes else ""
         said = ["fits" if row.fits else "does not fit", "right" if is_right(row) else "wrong"]
         gate = "" if row.within is None else f"within {row.within:.0%}"
@@ -135,10 +141,9 @@ def main() -> None:
     print_memories()
     print_speeds()
     wrong = [row for row in MEMORIES if not is_right(row)]
-    far = [row for row in MEMORIES if row.within and abs(foretold_bytes(row) / 1e9 / row.gigabytes - 1) > row.within]
-    print(
-        f"{len(MEMORIES) - len(wrong)} of {len(MEMORIES)} are said rightly to fit or not to fit; {len(far)} are too far off"
-    )
+    far = [row for row in MEMORIES if row.within and row.gigabytes and abs(ratio_of(row) - 1) > row.within]
+    right = len(MEMORIES) - len(wrong)
+    print(f"{right} of {len(MEMORIES)} are said rightly to fit or not to fit; {len(far)} are too far off")
     sys.exit(1 if wrong or far else 0)
 
 

@@ -56,10 +56,11 @@ def plan_family(stages: Sequence[Stage], cluster: Cluster, *, price_per_hour: fl
     if plans:
         rows = [*(plan.row() for plan in plans), ["together", *sums(plans, "")]]
         print_table(f"stages on {cluster}, one after the other", COLUMNS, rows)
-        print_line(PAPER_HOURS)
+        if any(plan.llama_2_hours for plan in plans):
+            print_line(PAPER_HOURS)
     if refusals:
         raise UserError("\n".join(refusals))
-    return [planned_stage(plan.stage, plan.layout) for plan in plans]
+    return [planned_stage(plan.stage, plan.layout, plan.shape) for plan in plans]
 
 
 def sums(plans: Sequence[StagePlan], layout: str) -> list[object]:

@@ -226,6 +226,22 @@ def fewest_devices(recipe: TrainingRecipe, shape: ModelShape, cluster: Cluster) 
     return enough
 
 
+def fewest_nodes(layout: Layout, shape: ModelShape) -> int:
+    """Count the nodes that this very layout needs, as when some of them fail."""
+    cluster = layout.time.cluster
+    numbers = range(1, cluster.num_nodes)
+    smaller = (cluster.of(number * cluster.device.devices_per_node) for number in numbers)
+    return next((each.num_nodes for each in smaller if can_run(layout.recipe, shape, each)), cluster.num_nodes)
+
+
+def can_run(recipe: TrainingRecipe, shape: ModelShape, cluster: Cluster) -> bool:
+    """Say whether a recipe fits as it stands, with devices that divide its sequences."""
+    try:
+        return not excess(recipe, shape, cluster)
+    except UserError:
+        return False
+
+
 def any_fits(recipe: TrainingRecipe, shape: ModelShape, cluster: Cluster) -> bool:
     """Say whether any layout fits on a cluster."""
     try:

@@ -11,6 +11,7 @@ from codellama_train.planning.launching_stages import PlannedStage
 from codellama_train.planning.layouts import (
     Layout,
     fewest_devices,
+    fewest_nodes,
     lacking,
     layout_of,
     layouts,
@@ -39,15 +40,15 @@ def plan_stage(stage: Stage, cluster: Cluster, *, price_per_hour: float | None) 
         raise UserError(missing(stage, shape, cluster))
     printing.print_assumptions(found[0])
     printing.print_recommended(found[0], shape, cost_of(found[0], dollars_per_hour=price_per_hour))
-    planned = planned_stage(stage, found[0])
+    planned = planned_stage(stage, found[0], shape)
     print_line(launch_line(planned.path, planned.overrides, cluster))
     return [planned]
 
 
-def planned_stage(stage: Stage, layout: Layout) -> PlannedStage:
+def planned_stage(stage: Stage, layout: Layout, shape: ModelShape) -> PlannedStage:
     """Give a stage as it is to be launched: with the person's overrides, then those of the layout."""
-    seconds = layout.days * 86_400
-    return PlannedStage(stage.path, layout.recipe, (*stage.overrides, *layout.overrides), seconds)
+    overrides, seconds = (*stage.overrides, *layout.overrides), layout.days * 86_400
+    return PlannedStage(stage.path, layout.recipe, overrides, seconds, fewest_nodes(layout, shape))
 
 
 def missing(stage: Stage, shape: ModelShape, cluster: Cluster) -> str:

@@ -14,6 +14,7 @@ from codellama_train.planning.layouts import (
     changed,
     excess,
     fewest_devices,
+    fewest_nodes,
     layout_of,
     layouts,
     overrides_of,
@@ -104,6 +105,14 @@ def test_too_few_devices_are_told_how_many_would_do():
     assert any_fits(recipe, LLAMA_34B, cluster.of(enough))
     smaller = [number for number in range(1, enough) if number < 8 or number % 8 == 0]
     assert not any(any_fits(recipe, LLAMA_34B, cluster.of(number)) for number in smaller)
+
+
+def test_a_layout_knows_how_many_nodes_may_fail():
+    layout = layouts(recipe_of(), LLAMA_34B, parse_cluster("64xA100-80"))[0]
+    fewest = fewest_nodes(layout, LLAMA_34B)
+    assert 1 < fewest < 8
+    devices = [parse_cluster(f"{8 * number}xA100-80") for number in (fewest - 1, fewest)]
+    assert [layout_of(layout.recipe, layout.written, LLAMA_34B, each).fits for each in devices] == [False, True]
 
 
 def test_devices_that_no_layout_can_use_are_refused_by_the_recipes_rule():

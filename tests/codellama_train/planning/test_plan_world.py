@@ -21,7 +21,7 @@ def test_a_plan_says_rightly_of_every_published_setting_whether_it_fits(world):
 
 def test_memory_is_as_published_for_stacks_of_the_same_kind(world):
     gated = [row for row in world.MEMORIES if row.within is not None]
-    ratios = {(row.source, row.length, row.sequences): world.foretold_bytes(row) / 1e9 / row.gigabytes for row in gated}
+    ratios = {(row.source, row.length, row.sequences): world.ratio_of(row) for row in gated}
     assert len(ratios) == 7
     assert {key: ratio for key, ratio in ratios.items() if not 0.8 <= ratio <= 1.2} == {}
 
