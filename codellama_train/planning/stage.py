@@ -8,17 +8,9 @@ from codellama_train.planning.cost import cost_of
 from codellama_train.planning.devices import GB, GIB, Cluster
 from codellama_train.planning.launching import launch_line
 from codellama_train.planning.launching_stages import PlannedStage
-from codellama_train.planning.layouts import (
-    Layout,
-    fewest_devices,
-    fewest_nodes,
-    lacking,
-    layout_of,
-    layouts,
-    nearest_to_fit,
-    overview,
-)
+from codellama_train.planning.layouts import Layout, lacking, layout_of, layouts, overview
 from codellama_train.planning.shape import ModelShape, shape_of
+from codellama_train.planning.shortage import fewest_devices, fewest_nodes, nearest_to_fit
 from codellama_train.recipe.lineage import Stage
 
 

@@ -9,20 +9,9 @@ from plan_inputs import ALL_LAYERS, LLAMA_7B, LLAMA_34B, recipe_of
 
 from codellama_train.console import UserError
 from codellama_train.planning.devices import parse_cluster
-from codellama_train.planning.layouts import (
-    any_fits,
-    changed,
-    excess,
-    fewest_devices,
-    fewest_nodes,
-    layout_of,
-    layouts,
-    overrides_of,
-    overview,
-    variants,
-    with_most_sequences,
-    with_sequences,
-)
+from codellama_train.planning.layouts import excess, layout_of, layouts, overview, with_most_sequences
+from codellama_train.planning.shortage import any_fits, fewest_devices, fewest_nodes
+from codellama_train.planning.variants import changed, overrides_of, variants, with_sequences
 from codellama_train.recipe.loading import apply_override
 from codellama_train.recipe.machine import Machine
 
