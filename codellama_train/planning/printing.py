@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from codellama_train.console import format_seconds, print_line, print_table
 from codellama_train.planning import assumptions
-from codellama_train.planning.cost import PAPER_HOURS, POWER_USAGE_EFFECTIVENESS, Cost, llama_2_hours
+from codellama_train.planning.cost import (
+    CARBON_KG_PER_GPU_HOUR,
+    PAPER_HOURS,
+    POWER_USAGE_EFFECTIVENESS,
+    Cost,
+    llama_2_hours,
+)
 from codellama_train.planning.devices import GIB, Cluster
 from codellama_train.planning.layouts import Layout
 from codellama_train.planning.memory import Memory
@@ -109,7 +115,7 @@ def print_recommended(layout: Layout, shape: ModelShape, cost: Cost) -> None:
         ("device hours", short(cost.device_hours)),
         ("cost", "give --price-per-hour" if cost.dollars is None else short(cost.dollars)),
         ("energy, kWh", f"{short(cost.kilowatt_hours)} ({cluster.device.watts:,} W x {POWER_USAGE_EFFECTIVENESS} PUE)"),
-        ("carbon at Meta's rate, kg", short(cost.carbon_kg)),
+        (f"carbon at Meta's {CARBON_KG_PER_GPU_HOUR} kg an hour, kg", short(cost.carbon_kg)),
     ]
     if layout.recipe.lora is None and (same := llama_2_hours(shape, num_tokens=tokens)) is not None:
         facts.append((f"A100-80 hours at the rate of Llama 2 {same[0]}'s card", same[1]))
