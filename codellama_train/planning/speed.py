@@ -126,8 +126,9 @@ def seconds_per_token(load: Load, *, matrices: float, attention: float) -> float
 def exchange_seconds(load: Load, *, hidden_behind: float) -> float:
     """Give the seconds that devices wait for each other's weights and gradients.
 
-    ZeRO 1 sums gradients once a step (twice their bytes) and hands out the updated weights; ZeRO 2 hands each gradient
-    to its owner in every micro-step; ZeRO 3 also collects the weights for forward and for backward each time.
+    ZeRO 1 sums gradients once a step, ZeRO 2 in every micro-step, and both hand out the updated weights. In
+    DeepSpeed's sums each device gets all of them (use_multi_rank_bucket_allreduce), which takes twice their bytes.
+    ZeRO 3 gives gradients to their owners alone, and collects the weights for forward and for backward each time.
     """
     num_devices, steps = load.cluster.num_devices, load.micro_steps
     weights = WEIGHT_BYTES * load.shape.num_parameters
@@ -136,7 +137,7 @@ def exchange_seconds(load: Load, *, hidden_behind: float) -> float:
     share_sent = (num_devices - 1) / num_devices
     stage = load.recipe.machine.zero_stage
     if stage < 3:
-        return share_sent * trained * (2 if stage == 1 else steps) / bandwidth + share_sent * trained / bandwidth
+        return share_sent * trained * (2 * (1 if stage == 1 else steps) + 1) / bandwidth
     seconds = share_sent * steps * (2 * weights + trained) / bandwidth
     fetched = 2 * steps * weights / num_devices / parameter_bandwidth(load)
     return max((1 - assumptions.HIDDEN.value) * seconds, seconds - hidden_behind) + fetched

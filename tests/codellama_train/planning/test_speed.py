@@ -46,7 +46,7 @@ def test_frozen_weights_need_no_gradient_of_their_own():
     ("stage", "bytes_sent"),
     [
         (1, 2 * WEIGHTS * (2 + 1)),  # gradients summed, which is twice their bytes; updated weights handed out
-        (2, 2 * WEIGHTS * (16 + 1)),  # 16 micro-steps hand gradients to their owners
+        (2, 2 * WEIGHTS * (2 * 16 + 1)),  # the same in each of 16 micro-steps
         (3, 2 * WEIGHTS * 16 * 3 * 0.2),  # weights collected twice as well; four fifths hidden
     ],
 )
