@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from codellama_train.planning.devices import GIB, parse_cluster
+from codellama_train.planning.layouts import layout_of
+from codellama_train.planning.shape import shape_of
+from codellama_train.recipe.lineage import load_stage
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
 
@@ -86,13 +91,13 @@ def test_every_training_recipe_is_in_the_index(project):
         assert path.relative_to(project / "recipes").as_posix() in index, path
 
 
-def test_the_index_states_the_recipes_numbers(project):
+def test_the_index_states_the_recipes_numbers(project, monkeypatch):
+    monkeypatch.chdir(project)
     index = (project / "recipes/README.md").read_text(encoding="utf-8")
     rows = {row.split("|")[1].strip(" `"): row for row in index.splitlines() if row.startswith("| `")}
-    paths = sorted([*(project / "recipes").glob("[0-9]*b/*.toml"), *(project / "recipes").glob("lora/*/*.toml")])
-    for path in paths:
+    for path in stages_of_the_paper():
         recipe = load(TrainingRecipe, path)
-        place = path.relative_to(project / "recipes").as_posix()
+        place = path.relative_to("recipes").as_posix()
         row = rows[re.sub(r"^lora/\w+/", "lora/*/", place)]
         rate = float(row.split("|")[7])
         assert rate == recipe.optimizer.peak_learning_rate, path
@@ -100,6 +105,45 @@ def test_the_index_states_the_recipes_numbers(project):
         numbers = (recipe.steps, recipe.batch.tokens_per_step, recipe.data.sequence_length, recipe.model.rope_theta)
         for text in (*(f" {number:,.0f} " for number in numbers), infilling):
             assert f"|{text}|" in row, (path, text)
+
+
+def test_the_index_states_what_is_planned(project, monkeypatch):
+    monkeypatch.chdir(project)
+    hours_of_folder: dict[str, float] = {}
+    rows = planned_rows((project / "recipes/README.md").read_text(encoding="utf-8"))
+    for name, devices, *stated in rows:
+        stage = load_stage(Path(f"recipes/{name}.toml"))
+        recipe, shape = stage.recipe, shape_of(stage.recipe, stage.ancestors)
+        layout = layout_of(recipe, recipe.machine, shape, parse_cluster(devices))
+        assert layout.fits, name
+        folder = name.rsplit("/", 1)[0]
+        hours_of_folder[folder] = hours_of_folder.get(folder, 0.0) + layout.days * 24
+        days_or_hours = layout.days * (24 if name.startswith("lora/") else 1)
+        planned = [layout.memory.total / GIB, layout.memory.host_total / GIB, days_or_hours]
+        assert stated == pytest.approx(planned, rel=0.05, abs=0.06), (name, devices, planned)
+    assert {f"recipes/{name}.toml" for name, *_ in rows} == {path.as_posix() for path in stages_of_the_paper()}
+    index = (project / "recipes/README.md").read_text(encoding="utf-8")
+    sums = re.findall(r"^\| all six of `([\w/]+)/` \|[ |]* (\d+) \|$", index, re.MULTILINE)
+    assert dict(sums).keys() == {folder for folder in hours_of_folder if folder.startswith("lora/")}
+    for folder, hours in sums:
+        assert float(hours) == pytest.approx(hours_of_folder[folder], rel=0.05), folder
+
+
+def planned_rows(index):
+    """Give a recipe's name, the devices it is planned for, GiB of one, GiB of its host, and days or hours."""
+    found = []
+    for line in index.splitlines():
+        cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
+        if line.startswith("| `lora/") and len(cells) == 5:
+            found.append((cells[0], cells[1], *(float(cell or 0) for cell in cells[2:])))
+        elif re.match(r"\| `\d+b/", line):
+            found.append((cells[0], cells[9], float(cells[10]), 0.0, float(cells[11])))
+    return [(name.removesuffix(".toml"), *rest) for name, *rest in found]
+
+
+def stages_of_the_paper():
+    """List the recipes of the four sizes, and those of the same stages in small."""
+    return [*Path("recipes").glob("[0-9]*b/*.toml"), *Path("recipes").glob("lora/*/*.toml")]
 
 
 def test_every_trap_of_the_token_stream_names_a_test(project):
