@@ -40,6 +40,7 @@ def refuse_contradictions(child: Stated, ancestors: Sequence[Stated]) -> None:
         _compare_tokenizer(child, ancestors)
         _compare_theta(child, ancestors[0])
         _require_reach(child, ancestors)
+        _require_unrounded_base(child, ancestors)
 
 
 def _contradiction(child: Stated, ancestor: Stated, key: str, *, values: tuple[Any, Any], rule: str) -> UserError:
@@ -140,6 +141,24 @@ def _require_reach(child: Stated, ancestors: Sequence[Stated]) -> None:
             f"long_context recipes do, or shorten the sequences to {reach:,}"
         )
         raise _contradiction(child, longest, "data.sequence_length", values=(own, reach), rule=rule)
+
+
+def _require_unrounded_base(child: Stated, ancestors: Sequence[Stated]) -> None:
+    """Refuse four bits upon four bits: what adapters have changed since is less than a step of the rounding."""
+    if not _is_quantized(child):
+        return
+    rounded = next((each for each in ancestors if _is_quantized(each)), None)
+    if rounded is not None:
+        raise UserError(
+            f"{child.path}: lora.quantization is set, but {rounded.path}, which it descends from, was rounded to four "
+            "bits already; rounded again, its model forgets the adapters it has learned (docs/choices.md, 56): remove "
+            'the key; machine.zero_stage=3 with machine.offload.parameters="cpu" takes a base that is too large'
+        )
+
+
+def _is_quantized(stated: Stated) -> bool:
+    lora = stated.recipe.lora
+    return lora is not None and lora.quantization is not None
 
 
 def _positions_of_base(stated: Stated) -> int:

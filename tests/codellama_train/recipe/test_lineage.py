@@ -292,6 +292,23 @@ def test_the_same_tokenizer_in_another_place_is_no_contradiction(tmp_path, token
     assert loaded.parent is not None
 
 
+def test_four_bits_upon_four_bits_are_refused(project, tmp_path):
+    folder = tmp_path / "recipes/lora/13b_24gb"
+    folder.mkdir(parents=True)
+    for name, quantized in (("code", True), ("long_context", False), ("instruct", True)):
+        text = (project / f"recipes/lora/13b_24gb/{name}.toml").read_text(encoding="utf-8")
+        text = text.split("[machine.offload]")[0].replace("zero_stage = 3", "zero_stage = 2")
+        (folder / f"{name}.toml").write_text(
+            text.replace("[lora]", '[lora]\nquantization = "nf4"') if quantized else text
+        )
+    assert load_stage(folder / "long_context.toml").ancestors[0].lora.quantization == "nf4"
+    with pytest.raises(UserError) as refused:
+        load_stage(folder / "instruct.toml")
+    assert str(refused.value).startswith(
+        f"{folder}/instruct.toml: lora.quantization is set, but {folder}/code.toml, which it descends from, was rounded"
+    )
+
+
 def test_recipes_that_descend_from_themselves_are_refused(tmp_path):
     for own, parent in (("a", "b"), ("b", "c"), ("c", "a")):
         write_stage(tmp_path / f"{own}.toml", after(parent))
