@@ -14,6 +14,7 @@ from preparing import STDLIB, copy_of_stdlib
 
 from codellama_train import artifacts
 from codellama_train.recipe.data import DataRecipe
+from codellama_train.recipe.lineage import load_stage
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.tokens.shards import ShardSet
@@ -140,6 +141,17 @@ def test_the_shards_that_training_recipes_name_are_made(raw, path):
     assert named
     for folder in named:
         assert ShardSet(Path(folder)).num_documents
+
+
+@pytest.mark.parametrize("path", PAPER_STAGES, ids=lambda path: path.relative_to(RECIPES).as_posix())
+def test_a_mixture_is_encoded_by_one_tokenizer_that_of_the_base_it_began_with(path):
+    stage = load_stage(path)
+    shards = [source.shards for source in stage.recipe.data.sources.values()]
+    data = {shard.parts[2] for shard in shards}  # runs/data/NAME/shards/…
+    tokenizers = {load(DataRecipe, RECIPES / f"data/{name}.toml").tokenizer.path for name in data}
+    assert tokenizers == {"models/Llama-2-7b-hf"}
+    first = (stage.ancestors or (stage.recipe,))[-1]
+    assert "Llama-2-" in first.model.init_from, "all sizes of Llama 2 have the same tokenizer file"
 
 
 def test_python_leaves_out_what_the_code_run_has(prepared):
