@@ -129,6 +129,19 @@ def test_the_index_states_what_is_planned(project, monkeypatch):
         assert float(hours) == pytest.approx(hours_of_folder[folder], rel=0.05), folder
 
 
+@pytest.mark.parametrize(("size", "devices"), [("7b", 8), ("13b", 8), ("34b", 16), ("70b", 32)])
+def test_recipes_fit_from_the_devices_that_the_index_states(project, size, devices):
+    text = " ".join((project / "recipes/README.md").read_text(encoding="utf-8").split())
+    assert "they fit from 8 devices for 7B and 13B, 16 for 34B and 32 for 70B" in text
+    for path in (project / f"recipes/{size}").glob("*.toml"):
+        stage = load_stage(path)
+        shape = shape_of(stage.recipe, stage.ancestors)
+        enough, fewer = (parse_cluster(f"{number}xA100-80") for number in (devices, devices // 2))
+        assert layout_of(stage.recipe, stage.recipe.machine, shape, enough).fits, path
+        if size not in ("7b", "13b"):  # less than a node is not tried
+            assert not layout_of(stage.recipe, stage.recipe.machine, shape, fewer).fits, path
+
+
 def planned_rows(index):
     """Give a recipe's name, the devices it is planned for, GiB of one, GiB of its host, and days or hours."""
     found = []
