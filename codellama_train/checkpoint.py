@@ -23,7 +23,7 @@ from codellama_train.engine import micro_steps
 from codellama_train.nvme import is_on_drive, load_same_layout, mapped_state
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.relayout import load_from_other_layout
-from codellama_train.run_folder import CHECKPOINTS, METRICS_FILE
+from codellama_train.run_folder import CHECKPOINTS, METRICS_FILE, saved
 from codellama_train.shared_checksums import damage_together, vouch_together
 from codellama_train.tokens.lane_state import LaneState
 
@@ -65,13 +65,6 @@ def save(recipe: TrainingRecipe, engine: Any, *, position: Position, processes: 
         f"{free:,} are free at {recipe.run_dir}. The newest one there is {newest[0] if newest else 'none'}; make "
         "room, and the same command continues from it"
     )
-
-
-def saved(run_dir: Path) -> list[Path]:
-    """List a run's checkpoints, the newest first, damaged ones among them."""
-    steps = {path: path.name.removeprefix("step-") for path in run_dir.glob(f"{CHECKPOINTS}/step-*")}
-    own = [path for path, step in steps.items() if step.isdigit()]  # a person may keep copies under other names
-    return sorted(own, key=lambda path: int(steps[path]), reverse=True)
 
 
 def _start(partial: Path, *, needed: int) -> None:

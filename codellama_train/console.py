@@ -85,13 +85,15 @@ def format_number(number: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration as a person says it: 45 s, 3 min 20 s, 2 h 05 min."""
+    """Write a duration as a person says it: 45 s, 3 min 20 s, 2 h 05 min, 3 days 4 h."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} days {whole % 86_400 // 3600} h"
 
 
 class Progress:

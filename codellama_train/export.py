@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from codellama_train import artifacts
-from codellama_train.checkpoint import ENGINE, newest_whole, saved
+from codellama_train.checkpoint import ENGINE, newest_whole
 from codellama_train.console import UserError
 from codellama_train.distributed import Processes, barrier
 from codellama_train.engine import consolidated_weights
@@ -21,7 +21,7 @@ from codellama_train.lora import adapted, merged, save_adapter
 from codellama_train.model import CPU, assert_rope_theta, build_model, empty_model, fetch_origin, load_tokenizer
 from codellama_train.quantization import round_layer
 from codellama_train.recipe.training import TrainingRecipe
-from codellama_train.run_folder import FINAL
+from codellama_train.run_folder import FINAL, saved
 from codellama_train.shared_checksums import damage_alone
 from codellama_train.tokens.dialogue_format import DialogueFormat, format_of_folder, format_of_mixture
 from codellama_train.tokens.hugging_face import check_fast_tokenizer, write_fast_tokenizer

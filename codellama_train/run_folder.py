@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
+import os
 import platform
+import socket
 import subprocess
 import tomllib
 from importlib import metadata
@@ -13,12 +16,13 @@ from typing import IO, Any, Literal
 
 from codellama_train import artifacts
 from codellama_train.console import UserError
-from codellama_train.recipe.loading import as_toml, put_placeholder
+from codellama_train.recipe.loading import as_toml, put_placeholder, read_table
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.tokens.shards import ShardSet
 
 RECIPE_FILE, SOURCE_FILE, METRICS_FILE = "recipe.toml", "source.json", "metrics.jsonl"
 LOCK_FILE = ".lock"
+INIT_FROM = "model.init_from"
 CHECKPOINTS, FINAL = "checkpoints", "final"
 CHANGEABLE = ("machine", "validation")  # tables that decide nothing about the weights
 PACKAGES = ("torch", "transformers", "deepspeed", "peft", "sentencepiece", "numpy")
@@ -27,22 +31,43 @@ State = Literal["new", "started", "complete"]
 logger = logging.getLogger(__name__)
 
 
+def saved(run_dir: Path) -> list[Path]:
+    """List a run's checkpoints, the newest first, damaged ones among them."""
+    steps = {path: path.name.removeprefix("step-") for path in run_dir.glob(f"{CHECKPOINTS}/step-*")}
+    own = [path for path, step in steps.items() if step.isdigit()]  # a person may keep copies under other names
+    return sorted(own, key=lambda path: int(steps[path]), reverse=True)
+
+
 def origins(recipe: TrainingRecipe) -> dict[str, Any]:
     """Fingerprint what the recipe starts from: its base model (if that is a folder of ours) and its shards."""
     found: dict[str, Any] = {}
-    if recipe.model.init_from is not None:
-        folder = Path(recipe.model.init_from)
-        if artifacts.read_manifest(folder) is not None:
-            found["model.init_from"] = artifacts.manifest_fingerprint(folder)
+    for key, folder in origin_folders(recipe).items():
+        if key != INIT_FROM:
+            found[key] = artifacts.manifest_fingerprint(ShardSet(folder).folder)
+        elif artifacts.read_manifest(folder) is not None:
+            found[key] = artifacts.manifest_fingerprint(folder)
         elif folder.is_relative_to(recipe.runs):
             raise UserError(
                 f"model.init_from={recipe.model.init_from!r} does not exist yet: train "
                 f"{folder.parent.relative_to(recipe.runs)} first, or set model.init_from to another model folder"
             )
-    for name, source in recipe.data.sources.items():
-        shards = ShardSet(source.shards)
-        found[f"data.sources.{name}.shards"] = artifacts.manifest_fingerprint(shards.folder)
     return found
+
+
+def origin_folders(recipe: TrainingRecipe) -> dict[str, Path]:
+    """Name the folders that a recipe starts from, by key; that of the base may be a name on the hub instead."""
+    base = {INIT_FROM: Path(recipe.model.init_from)} if recipe.model.init_from else {}
+    return base | {f"data.sources.{name}.shards": source.shards for name, source in recipe.data.sources.items()}
+
+
+def stored_origins(run_dir: Path) -> dict[str, Any]:
+    """Read what a run was begun from."""
+    path = run_dir / SOURCE_FILE
+    try:
+        stored: dict[str, Any] = artifacts.read_json(path)["origins"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise artifacts.CorruptArtifact(f"{path} is damaged: {error!r}") from error
+    return stored
 
 
 def examine(recipe: TrainingRecipe) -> State:
@@ -50,20 +75,24 @@ def examine(recipe: TrainingRecipe) -> State:
     run_dir, asked_origins = recipe.run_dir, origins(recipe)
     if not (run_dir / RECIPE_FILE).is_file():
         return "new"
-    stored = tomllib.loads((run_dir / RECIPE_FILE).read_text(encoding="utf-8"))
-    key = first_difference(_learned(stored), _learned(tomllib.loads(as_toml(recipe))))
+    key = changed_key(recipe)
     if key is not None:
         raise UserError(
             f"{run_dir} holds a run of another recipe: {key}; give this one another name or another runs folder, "
             "or remove that folder"
         )
-    stored_origins = artifacts.read_json(run_dir / SOURCE_FILE)["origins"]
-    key = first_difference(stored_origins, asked_origins)
+    key = first_difference(stored_origins(run_dir), asked_origins)
     if key is not None:
         raise UserError(
             f"{run_dir} was trained from something that has changed since: {key}; to train it anew remove that folder"
         )
     return "complete" if is_whole(run_dir / FINAL) else "started"
+
+
+def changed_key(recipe: TrainingRecipe) -> str | None:
+    """Name the first key in which a run folder's recipe is another one, with both values; None if it is this one."""
+    stored = read_table(recipe.run_dir / RECIPE_FILE)
+    return first_difference(_learned(stored), _learned(tomllib.loads(as_toml(recipe))))
 
 
 def is_whole(final: Path) -> bool:
@@ -106,11 +135,14 @@ def _shorten(value: Any) -> str:
 def lock(run_dir: Path) -> IO[str]:
     """Keep other launches out of a run folder for as long as the file given back is open, a kill included."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    file = (run_dir / LOCK_FILE).open("w", encoding="utf-8")
+    file = (run_dir / LOCK_FILE).open("a+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise UserError(f"another launch is training in {run_dir} right now; wait for it or stop it") from error
+    file.truncate(0)
+    file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid()}))
+    file.flush()
     return file
 
 

@@ -40,10 +40,11 @@ The line, with minutes on two processor cores${long:+ (--long: training takes tw
 
   install              2   into .venv
   prepare_data.py      1   documents, filters, duplicates, contamination, tokenizer, shards
-  train.py  base       2   a small language model, the stand-in for Llama 2
+  lineage.py --run         the stages, each after the one it starts from:
+            base       2   a small language model, the stand-in for Llama 2
             code       1   … continued on code, with infilling
+            long_context, instruct, python                      2   the specialisations
             code_without_infilling, code_from_scratch, lora     2   the comparisons
-            python, long_context, instruct                      2   the specialisations
   evaluate.py          2   held-out loss, infilling, loss by position, key retrieval
   report.py            0   $runs/tiny/report.html
 
@@ -51,27 +52,19 @@ PLAN
 
 stage "prepare data" python scripts/prepare_data.py recipes/data/tiny.toml "runs=$runs" ${data[@]+"${data[@]}"}
 
-models=()
-for name in base code code_without_infilling code_from_scratch lora python long_context instruct; do
-    recipe=recipes/tiny/$name.toml
-    more=()
-    if [ -n "$long" ]; then
-        more=("batch.total_tokens=$(($(sed -n 's/^total_tokens = //p' "$recipe" | tr -d _) * 20))")
-    fi
-    models+=("$runs/tiny/$name")
-    if [ -f "$runs/tiny/$name/final/manifest.json" ]; then
-        stage "train $name" python scripts/train.py "$recipe" "runs=$runs" ${more[@]+"${more[@]}"}
-    else
-        port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-        stage "train $name" deepspeed --quiet --num_accelerators "$processes" --master_port "$port" \
-            scripts/train.py "$recipe" "runs=$runs" ${more[@]+"${more[@]}"}
-    fi
-done
+training=(recipes/tiny "runs=$runs" ${long:+"batch.total_tokens*=20"})
+stage "train" python scripts/lineage.py "${training[@]}" --run --num-accelerators "$processes"
 
+models=()
+for recipe in recipes/tiny/*.toml; do
+    [ "$recipe" = recipes/tiny/evaluation.toml ] || models+=("$runs/tiny/$(basename "$recipe" .toml)")
+done
 stage "evaluate" python scripts/evaluate.py recipes/tiny/evaluation.toml "${models[@]}" "runs=$runs"
 stage "report" python scripts/report.py "$runs/tiny" --data "$runs/data/tiny"
 
 print_stages
+printf '\n'
+python scripts/lineage.py "${training[@]}"
 cat <<NEXT
 
 Read $runs/tiny/report.html, then try

@@ -61,6 +61,7 @@ def test_every_command_names_a_script_and_options_it_has(project):
     "name",
     [
         "train",
+        "lineage",
         "prepare_data",
         "convert_shards",
         "remove_documents",

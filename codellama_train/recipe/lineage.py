@@ -8,14 +8,14 @@ serves; where there is neither, the model is a base like any other. Imports no t
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from codellama_train.console import UserError
 from codellama_train.recipe.contradictions import Stated, refuse_contradictions
-from codellama_train.recipe.loading import load, load_resolved, recipe_name
+from codellama_train.recipe.loading import load, load_resolved, read_table, recipe_name
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import RECIPE_FILE
 
@@ -31,19 +31,17 @@ class Stage:
     recipe: TrainingRecipe
     overrides: tuple[str, ...]
     parent: Stage | None
-    trained: TrainingRecipe | None  # the one that its run folder was begun with, where there is one
 
     @property
     def ancestors(self) -> tuple[TrainingRecipe, ...]:
         """Give the recipes it descends from, the nearest first; of those that have been trained, as they were."""
         return tuple(stage.as_trained.recipe for stage in self.older())
 
-    @property
+    @cached_property
     def as_trained(self) -> Stated:
-        """Give what its model is, if it has been begun to be made, and else what it is to be."""
-        if self.trained is None:
-            return Stated(self.path, self.recipe)
-        return Stated(self.recipe.run_dir / RECIPE_FILE, self.trained)
+        """Give what its run folder was begun with, which decides what its model is; the recipe where there is none."""
+        run = _begun_in(self.recipe.run_dir, self.recipe.runs)
+        return Stated(self.path, self.recipe) if run is None else Stated(self.recipe.run_dir / RECIPE_FILE, run)
 
     @property
     def has_recipe(self) -> bool:
@@ -105,10 +103,9 @@ def training_recipes(place: Path) -> list[Path]:
 def is_training_recipe(path: Path) -> bool:
     """Tell a training recipe from those of data and evaluations, also one that is not quite right, by its tables."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return not read_table(path).keys().isdisjoint(TRAINING_TABLES)
+    except UserError:
         return True  # to be refused by name
-    return any(name in table for name in TRAINING_TABLES)
 
 
 class _Lineages:
@@ -138,8 +135,7 @@ class _Lineages:
         self, path: Path, recipe: TrainingRecipe, overrides: tuple[str, ...], *, trail: tuple[Path, ...]
     ) -> Stage:
         parent = self._parent_of(path, recipe, trail)
-        trained = _as_begun(recipe.run_dir, name=recipe.name, runs=recipe.runs)
-        stage = Stage(path, recipe, overrides, parent, trained)
+        stage = Stage(path, recipe, overrides, parent)
         refuse_contradictions(Stated(path, recipe), [each.as_trained for each in stage.older()])
         return stage
 
@@ -161,11 +157,11 @@ class _Lineages:
         path = run_dir / RECIPE_FILE
         if not run_dir.is_relative_to(runs):
             runs = str(run_dir.parent)
-        begun = _as_begun(run_dir, name=run_dir.relative_to(runs).as_posix(), runs=runs)
+        begun = _begun_in(run_dir, runs)
         if begun is None or path.resolve() in trail:
             return None
         parent = self._parent_of(path, begun, (*trail, path.resolve()))
-        return Stage(path, begun, (), parent, begun)
+        return Stage(path, begun, (), parent)
 
 
 def _root_of(path: Path, name: str) -> Path:
@@ -184,6 +180,6 @@ def _refuse_run_folder(path: Path, recipe: TrainingRecipe, root: Path) -> None:
         )
 
 
-def _as_begun(run_dir: Path, *, name: str, runs: str) -> TrainingRecipe | None:
-    path = run_dir / RECIPE_FILE
+def _begun_in(run_dir: Path, runs: str) -> TrainingRecipe | None:
+    path, name = run_dir / RECIPE_FILE, run_dir.relative_to(runs).as_posix()
     return load_resolved(TrainingRecipe, path, name=name, runs=runs) if path.is_file() else None

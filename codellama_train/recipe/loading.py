@@ -74,19 +74,30 @@ def recipe_name(path: Path) -> str:
 
 
 def apply_override(table: dict[str, Any], override: str) -> None:
-    """Set one dotted key; the value is read as TOML, or taken as text where it is none; no value takes the key out."""
+    """Set one dotted key, its value read as TOML or taken as text; `key=` takes it out, `key*=2` multiplies it."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UserError(f"{override!r} is not an override; write key=value, for example machine.zero_stage=2")
-    *parents, last = key.strip().split(".")
+    multiplies = key.endswith("*")
+    *parents, last = key.rstrip("*").strip().split(".")
     for name in parents:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
             raise UserError(f"override {override!r}: {name!r} is a value, not a table")
-    if text:
+    if multiplies:
+        table[last] = _multiplied(table.get(last), parse_value(text), override)
+    elif text:
         table[last] = parse_value(text)
     else:
         table.pop(last, None)
+
+
+def _multiplied(value: Any, factor: Any, override: str) -> int | float:
+    for number in (value, factor):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise UserError(f"override {override!r} multiplies {value!r} by {factor!r}; both must be numbers")
+    product: int | float = value * factor
+    return round(product) if isinstance(value, int) else product
 
 
 def parse_value(text: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from codellama_train import artifacts
 from codellama_train.console import UserError
+from codellama_train.run_records import read_metrics
 
 # The order of the paper's figure 2; runs of other names follow by name.
 STAGE_ORDER = (
@@ -76,21 +76,3 @@ def read_run(folder: Path) -> Run:
         scores=artifacts.read_json(scores) if scores.is_file() else {},
         items=items if scores.is_file() else {},
     )
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the steps' records; a resumed run may have written a step twice, and the later line counts.
-
-    A torn last line, of a run that is being written or was killed, is passed over.
-    """
-    by_step: dict[int, dict[str, Any]] = {}
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            if number < len(lines):
-                raise UserError(f"{path} line {number} is not JSON; the file was edited or damaged") from None
-            continue
-        by_step[record["step"]] = record
-    return [by_step[step] for step in sorted(by_step)]

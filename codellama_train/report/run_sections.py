@@ -10,6 +10,7 @@ from codellama_train.report.markup import ABSENT, Cell, missing, percent, table
 from codellama_train.report.paper import SCRATCH_REACHED_AT
 from codellama_train.report.pipeline import Pipeline, Run
 from codellama_train.report.training_charts import ReachedAt, loss_curves, reached_at
+from codellama_train.run_records import training_seconds
 
 
 def training_section(pipeline: Pipeline) -> str:
@@ -89,12 +90,3 @@ def parent_of(origin: str) -> str:
     """Name the run that a model folder is the end of."""
     parts = origin.rstrip("/").split("/")
     return parts[-2] if parts[-1] == "final" and len(parts) > 1 else parts[-1]
-
-
-def training_seconds(metrics: list[dict[str, Any]]) -> float:
-    """Add up the seconds of all steps; each record speaks for the steps since the one before it."""
-    seconds, before = 0.0, 0
-    for record in metrics:
-        seconds += (record.get("seconds_per_step") or 0.0) * (record["step"] - before)
-        before = record["step"]
-    return seconds

@@ -19,6 +19,8 @@ MISTAKES = {
     "batch.total_tokens=100": "less than half a step",
     "optimizer.warmup_steps=200000": "must be below the 119,209 steps",
     "data.sources.code.share=0.5": "the shares sum to 0.65",
+    "model.rope_theta*=many": "'model.rope_theta*=many' multiplies 10000.0 by 'many'; both must be numbers",
+    "batch.total_tokenz*=2": "'batch.total_tokenz*=2' multiplies None by 2; both must be numbers",
     "model.architecture.hidden_size=8": "must be a multiple of num_attention_heads=32",
     "lora.rank=8": "recipe key 'lora.alpha' is missing",
     "nonsense": "write key=value",
@@ -58,6 +60,14 @@ def test_random_weights_need_a_spread_and_a_base_has_its_own(project, tmp_path):
     without.write_text("".join(line for line in base.open() if not line.startswith("initializer_range")))
     with pytest.raises(UserError, match="initializer_range is missing"):
         load(TrainingRecipe, without)
+
+
+@pytest.mark.parametrize(
+    ("override", "tokens"),
+    [("batch.total_tokens*=20", 10_000_000_000_000), ("batch.total_tokens*=0.07", 35_000_000_000)],
+)
+def test_an_override_may_multiply_a_number(project, override, tokens):
+    assert load(TrainingRecipe, project / "recipes/7b/code.toml", [override]).batch.total_tokens == tokens
 
 
 def test_overrides_are_toml_and_else_text(project):

@@ -15,9 +15,10 @@ from codellama_train.console import UserError
 from codellama_train.report.claims import CLAIMS
 from codellama_train.report.headline import HEADLINE
 from codellama_train.report.page import render
-from codellama_train.report.pipeline import read_metrics, read_pipeline
+from codellama_train.report.pipeline import read_pipeline
 from codellama_train.report.training_charts import reached_at
 from codellama_train.report.verdicts import Verdict, find
+from codellama_train.run_records import read_metrics
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 
