@@ -21,7 +21,6 @@ from codellama_train.stopping import STOP_FILE
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 LAUNCHER = "deepspeed.launcher.runner"  # what the command `deepspeed` runs
-TRAIN = "scripts/train.py"
 WATCH = "import os, signal, sys; sys.stdin.read(); os.killpg(int(sys.argv[1]), signal.SIGKILL)"
 
 
@@ -62,8 +61,8 @@ def refuse_obstacles(wanted: Sequence[Stage], states: Mapping[Stage, RunState]) 
             raise UserError(f"{name} waits {obstacle}")
 
 
-def train_stages(wanted: Sequence[Stage], *, num_accelerators: int | None) -> None:
-    """Train stages one after the other; one that fails takes those made from it along, and the others go on.
+def train_stages(wanted: Sequence[Stage], program: Path, *, num_accelerators: int | None) -> None:
+    """Train stages one after the other by `program`, which trains one; where one fails, those not made from it go on.
 
     Raises RunFailure naming what failed, and KeyboardInterrupt where a stage was stopped before its end.
     """
@@ -79,7 +78,7 @@ def train_stages(wanted: Sequence[Stage], *, num_accelerators: int | None) -> No
             if request.is_made:
                 raise KeyboardInterrupt
             (stage.recipe.run_dir / STOP_FILE).unlink(missing_ok=True)  # one that a killed program left
-            process = launch(stage, num_accelerators=num_accelerators)
+            process = launch(stage, program, num_accelerators=num_accelerators)
             with _killed_with_us(process):
                 exit_code = request.obey_while(stage, process)
             if not is_whole(stage.recipe.run_dir / FINAL):
@@ -92,10 +91,11 @@ def train_stages(wanted: Sequence[Stage], *, num_accelerators: int | None) -> No
         raise RunFailure(f"{told} failed{without}; what was said stands above, and the same command continues")
 
 
-def launch(stage: Stage, *, num_accelerators: int | None) -> subprocess.Popen[bytes]:
+def launch(stage: Stage, program: Path, *, num_accelerators: int | None) -> subprocess.Popen[bytes]:
     """Start DeepSpeed's launcher for a stage, out of reach of the terminal's Ctrl-C, at a free port."""
     processes = [] if num_accelerators is None else ["--num_accelerators", str(num_accelerators)]
-    arguments = ["--quiet", *processes, "--master_port", str(_free_port()), TRAIN, str(stage.path), *stage.overrides]
+    what = [str(program), str(stage.path), *stage.overrides]
+    arguments = ["--quiet", *processes, "--master_port", str(_free_port()), *what]
     sys.stdout.write(f"\n== train {stage.recipe.name}\n   {shlex.join(['deepspeed', *arguments])}\n")
     sys.stdout.flush()
     return subprocess.Popen([sys.executable, "-m", LAUNCHER, *arguments], start_new_session=True)

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     wanted = stages_to_train(stages, states)
     refuse_obstacles(wanted, states)
     try:
-        train_stages(wanted, num_accelerators=options.num_accelerators)
+        train_stages(wanted, Path(__file__).with_name("train.py"), num_accelerators=options.num_accelerators)
     finally:
         if wanted:
             print()

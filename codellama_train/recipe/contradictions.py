@@ -10,6 +10,7 @@ from typing import Any
 
 from codellama_train.console import UserError, format_number
 from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.run_folder import RECIPE_FILE
 from codellama_train.tokens.tokenizer import VOCABULARY_MULTIPLE
 
 SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
@@ -48,7 +49,8 @@ def _contradiction(child: Stated, ancestor: Stated, key: str, *, values: tuple[A
     descends = (
         "which it starts from" if child.recipe.model.init_from == _final_of(ancestor) else "which it descends from"
     )
-    return UserError(f"{child.path}: {key}={own}, but {ancestor.path}, {descends}, has {other}; {rule}")
+    remedy = f", or remove {ancestor.path.parent} to train it anew" if ancestor.path.name == RECIPE_FILE else ""
+    return UserError(f"{child.path}: {key}={own}, but {ancestor.path}, {descends}, has {other}; {rule}{remedy}")
 
 
 def _final_of(stated: Stated) -> str:

@@ -8,6 +8,7 @@ serves; where there is neither, the model is a base like any other. Imports no t
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ from codellama_train.recipe.contradictions import Stated, refuse_contradictions
 from codellama_train.recipe.loading import load, load_resolved, read_table, recipe_name
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import RECIPE_FILE
+
+logger = logging.getLogger(__name__)
 
 SHIPPED = Path("recipes")  # where scripts are run from
 TRAINING_TABLES = ("model", "batch", "optimizer")  # which recipes of data and evaluations do not have
@@ -40,8 +43,8 @@ class Stage:
     @cached_property
     def as_trained(self) -> Stated:
         """Give what its run folder was begun with, which decides what its model is; the recipe where there is none."""
-        run = _begun_in(self.recipe.run_dir, self.recipe.runs)
-        return Stated(self.path, self.recipe) if run is None else Stated(self.recipe.run_dir / RECIPE_FILE, run)
+        begun = _begun_in(self.recipe.run_dir, self.recipe.runs)
+        return begun or Stated(self.path, self.recipe)
 
     @property
     def has_recipe(self) -> bool:
@@ -58,7 +61,7 @@ class Stage:
 
 def load_stage(path: Path, overrides: Sequence[str] = ()) -> Stage:
     """Read a training recipe and all it descends from; overrides are the recipe's own, but `runs` holds for all."""
-    return load_stages([path], overrides)[0]
+    return _Lineages([path], overrides).stage(path)
 
 
 def load_family(folder: Path, overrides: Sequence[str] = ()) -> list[Stage]:
@@ -154,14 +157,14 @@ class _Lineages:
         return self._known_by_its_run(run_dir, recipe.runs, trail)
 
     def _known_by_its_run(self, run_dir: Path, runs: str, trail: tuple[Path, ...]) -> Stage | None:
-        path = run_dir / RECIPE_FILE
-        if not run_dir.is_relative_to(runs):
-            runs = str(run_dir.parent)
-        begun = _begun_in(run_dir, runs)
-        if begun is None or path.resolve() in trail:
+        begun = _begun_in(run_dir, runs if run_dir.is_relative_to(runs) else str(run_dir.parent))
+        if begun is None or begun.path.resolve() in trail:
             return None
-        parent = self._parent_of(path, begun, (*trail, path.resolve()))
-        return Stage(path, begun, (), parent)
+        key = (begun.path.resolve(), begun.recipe.runs)
+        if key not in self._loaded:
+            parent = self._parent_of(begun.path, begun.recipe, (*trail, key[0]))
+            self._loaded[key] = Stage(begun.path, begun.recipe, (), parent)
+        return self._loaded[key]
 
 
 def _root_of(path: Path, name: str) -> Path:
@@ -180,6 +183,13 @@ def _refuse_run_folder(path: Path, recipe: TrainingRecipe, root: Path) -> None:
         )
 
 
-def _begun_in(run_dir: Path, runs: str) -> TrainingRecipe | None:
+def _begun_in(run_dir: Path, runs: str) -> Stated | None:
+    """Read what a run folder was begun with; None where there is none, or one that this version cannot read."""
     path, name = run_dir / RECIPE_FILE, run_dir.relative_to(runs).as_posix()
-    return load_resolved(TrainingRecipe, path, name=name, runs=runs) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return Stated(path, load_resolved(TrainingRecipe, path, name=name, runs=runs))
+    except UserError as error:
+        logger.warning("nothing is compared with that run: %s", error)
+        return None

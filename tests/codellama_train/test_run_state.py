@@ -312,7 +312,7 @@ def test_a_run_on_another_machine_is_judged_by_the_age_of_its_files(tmp_path):
 def test_two_programs_never_train_one_family_at_once(story):
     stages = load_stages([story.family])
     with lock(story.runs / "mini"), pytest.raises(UserError, match=f"another launch is training in {story.runs}/mini"):
-        train_stages(stages, num_accelerators=1)
+        train_stages(stages, PROJECT / "scripts/train.py", num_accelerators=1)
 
 
 def test_a_failing_stage_takes_along_what_is_made_from_it_and_others_go_on(story, tokenizer, tmp_path):

@@ -169,6 +169,19 @@ def test_where_no_recipe_is_found_that_of_the_run_folder_serves(tmp_path, recipe
     known = load_stage(own, [f"runs={runs}", "data.sequence_length=512"])
     assert names(known.older()) == ["a/code", "a/base"]
     assert not known.parent.has_recipe
+    other = write_stage(tmp_path / "other.toml", str(runs / "a/code/final"))
+    together = with_ancestors(load_stages([own, other], [f"runs={runs}", "data.sequence_length=512"]))
+    assert names(together) == ["a/base", "a/code", "own", "other"]
+
+
+def test_a_run_that_this_version_cannot_read_keeps_nobody_from_starting_at_its_model(tmp_path, recipes, caplog):
+    stage = load_stage(recipes / "a/code.toml", [f"runs={tmp_path}"])
+    write_run(stage.recipe.run_dir, stage.recipe)
+    path = stage.recipe.run_dir / RECIPE_FILE
+    path.write_text(path.read_text().replace("sequence_length", "length_of_sequences"))
+    child = load_stage(recipes / "a/long.toml", [f"runs={tmp_path}"])
+    assert child.parent.as_trained.path == recipes / "a/code.toml"
+    assert "recipe key 'data.sequence_length' is missing" in caplog.text
 
 
 def test_where_there_is_neither_there_is_nothing_to_compare(tmp_path):
@@ -184,7 +197,8 @@ def test_a_parent_trained_otherwise_than_its_recipe_says_is_compared_as_it_was_t
         load_stage(recipes / "a/long.toml", [runs])
     assert str(refused.value) == (
         f"{recipes}/a/long.toml: model.rope_theta=1,000,000, but {overridden.run_dir}/recipe.toml, which it starts "
-        "from, has 2,000,000; the RoPE base is kept or raised, never lowered (section 2.4): use 2,000,000 or more"
+        "from, has 2,000,000; the RoPE base is kept or raised, never lowered (section 2.4): use 2,000,000 or more, or "
+        f"remove {overridden.run_dir} to train it anew"
     )
     assert load_stage(recipes / "a/long.toml", [runs, "model.rope_theta=3e6"]).ancestors[0].model.rope_theta == 2e6
 
@@ -327,6 +341,8 @@ def test_a_folder_without_training_recipes_names_those_that_have_some(tmp_path, 
         load_family(recipes)
     with pytest.raises(UserError, match="there is no recipe at"):
         load_family(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="there is no recipe at"):  # one stage is asked for, and none is chosen
+        load_stage(recipes / "a")
 
 
 def test_a_misspelt_table_is_refused_and_not_taken_for_another_kind_of_recipe(recipes):
