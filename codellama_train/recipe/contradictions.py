@@ -77,13 +77,16 @@ def has_infilling_tokens(lineage: Sequence[Stated]) -> bool:
 
 
 def _compare_vocabulary(child: Stated, ancestors: Sequence[Stated]) -> None:
-    stating = next((each for each in ancestors if each.vocabulary_size), None)
-    own, other = child.vocabulary_size, stating.vocabulary_size if stating else None
-    if stating is None or own is None or other is None or own == other:
+    position = next((index for index, each in enumerate(ancestors) if each.vocabulary_size), None)
+    own = child.vocabulary_size
+    if position is None or own is None:
+        return
+    stating, other = ancestors[position], ancestors[position].vocabulary_size
+    if other is None or own == other:
         return
     if own < other:
         rule = f"rows of the embedding are never taken away: use {other:,}, or remove the key"
-    elif has_infilling_tokens(ancestors):
+    elif has_infilling_tokens(ancestors[position:]):
         rule = f"there are no rows to add where the infilling tokens have theirs already: use {other:,}"
     elif own - other > MOST_NEW_ROWS:
         rule = f"a stage adds rows for the infilling tokens alone, at most {MOST_NEW_ROWS}: use {other + 16:,}"
@@ -104,10 +107,12 @@ def _require_room_for_infilling(child: Stated, ancestors: Sequence[Stated]) -> N
 
 def _compare_tokenizer(child: Stated, ancestors: Sequence[Stated]) -> None:
     own = child.recipe.model.tokenizer
-    stating = next((each for each in ancestors if each.recipe.model.tokenizer), ancestors[-1])
+    oldest = len(ancestors) - 1
+    position = next((index for index, each in enumerate(ancestors) if each.recipe.model.tokenizer), oldest)
+    stating = ancestors[position]
     other = stating.recipe.model.tokenizer or str(stating.recipe.model.init_from)
-    until = ancestors[: list(ancestors).index(stating) + 1]
-    carrying = {other, *(str(each.recipe.model.init_from) for each in (child, *until))}  # each final/ holds it as well
+    models = (str(each.recipe.model.init_from) for each in (child, *ancestors[: position + 1]))
+    carrying = {other, *models}  # a finished model has its tokenizer beside it
     if own is None or Path(own) in map(Path, carrying) or _is_same_tokenizer(Path(own), Path(other)):
         return
     rule = (

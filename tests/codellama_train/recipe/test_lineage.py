@@ -284,6 +284,14 @@ def test_what_agrees_is_loaded(recipes, keys):
     assert names(load_stage(child).older()) == ["a/code", "a/base"]
 
 
+def test_rows_may_grow_by_a_stage_that_states_none(recipes):
+    write_stage(recipes / "a/between.toml", after("a/base"), shape=None)
+    child = write_stage(recipes / "a/child.toml", after("a/between"), vocab_size=32_016, infilling=True)
+    assert len(load_stage(child).ancestors) == 2
+    with pytest.raises(UserError, match=r"32,032, but .*base\.toml, which it descends from, has 32,000"):
+        load_stage(child, ["model.architecture.vocab_size=32032"])
+
+
 def test_a_stage_may_return_to_the_longest_context_of_its_lineage(recipes):
     write_stage(recipes / "a/instruct.toml", after("a/long"), theta=1e6)
     again = write_stage(recipes / "a/again.toml", after("a/instruct"), theta=1e6, sequence_length=2048)
