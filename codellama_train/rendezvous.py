@@ -34,5 +34,6 @@ def port_is_taken() -> UserError:
     port = os.environ["MASTER_PORT"]
     return UserError(
         f"port {port}, where the processes of this launch are to meet, is taken on this machine, probably by another "
-        f"launch; choose another: deepspeed --master_port {int(port) + 1} …"
+        f"launch; choose another: deepspeed --master_port {int(port) + 1} …, or MASTER_PORT={int(port) + 1} for a script "
+        "that starts it"
     )

@@ -116,7 +116,7 @@ def host_files(
         "launch.sh": filled(OVER_SSH, **values, header=comment(over_ssh), stages=text),
     }
     without_ssh = (
-        f"Train {names} on {machines}, without ssh between them.\nOn each machine, within half an hour of each other, "
+        f"Train {names} on {machines}, without ssh between them.\nOn each machine, within ten minutes of each other, "
         f"with its place in the hostfile, counted from 0: bash {place}/launch_node.sh PLACE\n{shared}\n{again}"
     )
     text = one_after_the_other(stages, [stage.command for stage in stages], seconds=SHOWN_AFTER_SECONDS)

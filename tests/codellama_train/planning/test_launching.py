@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from planned import plan, small_cluster, write_launch, write_lineage
+from small_lineage import plan, small_cluster, write_launch, write_lineage
 
 from codellama_train.console import UserError
 from codellama_train.planning.devices import parse_cluster

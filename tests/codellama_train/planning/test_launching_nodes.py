@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from launching import PROJECT, read_metrics
 from nodes import training_environment, two_nodes
-from planned import plan, small_cluster, write_launch, write_lineage
+from small_lineage import plan, small_cluster, write_launch, write_lineage
 
 from codellama_train import artifacts
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from launching import PROJECT, read_metrics, relative_distance
 from nodes import training_environment, two_nodes
-from planned import plan, small_cluster, write_launch, write_lineage
 from safetensors.torch import load_file
 from slurm_cluster import Slurm, slurm_cluster
+from small_lineage import plan, small_cluster, write_launch, write_lineage
 
 from codellama_train import artifacts
 
@@ -39,7 +39,7 @@ class Lineage:
 
     def submit(self, *options: str) -> list[str]:
         """Submit all stages as a person does, and give their jobs in the order of submission."""
-        return re.findall(r"job (\d+)(?=,| already|$)", self.submit_says(*options), re.MULTILINE)
+        return re.findall(r"^\w+: (?:is )?job (\d+)", self.submit_says(*options), re.MULTILINE)
 
     def submit_says(self, *options: str) -> str:
         return self.slurm.run(["bash", str(self.folder / "launch/submit.sh"), *options])
