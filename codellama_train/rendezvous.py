@@ -32,8 +32,8 @@ def require_free_port() -> None:
 def port_is_taken() -> UserError:
     """Say what to do about a taken port."""
     port = os.environ["MASTER_PORT"]
+    another = int(port) + 1
     return UserError(
         f"port {port}, where the processes of this launch are to meet, is taken on this machine, probably by another "
-        f"launch; choose another: deepspeed --master_port {int(port) + 1} …, or MASTER_PORT={int(port) + 1} for a script "
-        "that starts it"
+        f"launch; choose another: deepspeed --master_port {another} …, or MASTER_PORT={another} for its script"
     )

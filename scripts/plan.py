@@ -23,6 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--price-per-hour", type=positive, metavar="PRICE", help="of one device")
     parser.add_argument("--host-memory", type=positive, metavar="GB", help="of each node, where it is not the usual")
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="write the files that launch it there")
+    parser.add_argument("--hosts", metavar="HOST,HOST", help="with --write: the machines' names, for its hostfile")
     options = parser.parse_intermixed_args(arguments)
     cluster = parse_cluster(options.devices)
     if options.host_memory is not None:
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str]) -> None:
     else:
         planned = plan_stage(stages[0], cluster, price_per_hour=options.price_per_hour)
     if options.write:
-        for path in write_launch_files(launch_files(planned, cluster, folder=options.write), options.write):
+        hosts = options.hosts.split(",") if options.hosts else ()
+        files = launch_files(planned, cluster, folder=options.write, hosts=hosts)
+        for path in write_launch_files(files, options.write):
             print(path)
 
 

@@ -41,7 +41,7 @@ SBATCH = """\
 stage=(<<command>>)
 run=<<run>>
 folder=<<folder>>
-least_nodes=<<least_nodes>> # fewer do not hold it in memory with these settings
+fewest_nodes=<<fewest_nodes>> # fewer do not hold it in memory with these settings
 most_ends=3 # at one checkpoint: it goes back into the queue for as long as it gets on
 
 say() {
@@ -52,8 +52,8 @@ if [ -f "$run/<<finished>>" ]; then
     say "$run is complete"
     exit 0
 fi
-if [ "$SLURM_JOB_NUM_NODES" -lt "$least_nodes" ]; then
-    say "error: $run needs $least_nodes nodes or more, not $SLURM_JOB_NUM_NODES; plan again for fewer devices" >&2
+if [ "$SLURM_JOB_NUM_NODES" -lt "$fewest_nodes" ]; then
+    say "error: $run needs $fewest_nodes nodes or more, not $SLURM_JOB_NUM_NODES; plan again for fewer devices" >&2
     exit 2
 fi
 num_tasks=$((SLURM_JOB_NUM_NODES * SLURM_NTASKS_PER_NODE))
@@ -178,7 +178,7 @@ def job_script(stage: PlannedStage, cluster: Cluster, *, folder: Path) -> str:
         preamble=PREAMBLE,
         command=stage.command,
         run=stage.run,
-        least_nodes=stage.least_nodes,
+        fewest_nodes=stage.fewest_nodes,
         finished=FINISHED,
     )
 

@@ -36,7 +36,7 @@ class PlannedStage:
     recipe: TrainingRecipe
     overrides: tuple[str, ...]
     seconds: float
-    least_nodes: int = 1  # fewer do not hold it
+    fewest_nodes: int  # fewer do not hold it with these overrides
 
     @property
     def words(self) -> list[str]:

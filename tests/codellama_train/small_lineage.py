@@ -38,10 +38,10 @@ def small_cluster(*, num_nodes: int, devices_per_node: int = 1) -> Cluster:
     return Cluster(dataclasses.replace(device, node=node), num_nodes * devices_per_node)
 
 
-def plan(paths: Sequence[Path], overrides: tuple[str, ...] = (), *, least_nodes: int = 1) -> list[PlannedStage]:
+def plan(paths: Sequence[Path], overrides: tuple[str, ...] = (), *, fewest_nodes: int = 1) -> list[PlannedStage]:
     """Plan recipes with the same overrides."""
     return [
-        PlannedStage(path, load(TrainingRecipe, path, overrides), overrides, seconds=3600, least_nodes=least_nodes)
+        PlannedStage(path, load(TrainingRecipe, path, overrides), overrides, seconds=3600, fewest_nodes=fewest_nodes)
         for path in paths
     ]
 

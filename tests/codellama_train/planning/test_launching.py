@@ -111,7 +111,7 @@ def test_a_script_is_refused_outside_the_project(family, tmp_path):
 
 def test_a_job_asks_for_what_the_plan_needs(project):
     path = project / "recipes/7b/code.toml"
-    (stage,) = plan([path], OVERRIDES, least_nodes=4)
+    (stage,) = plan([path], OVERRIDES, fewest_nodes=4)
     job = launch_files([stage], parse_cluster("64xA100-80"), folder=path.parent)["7b-code.sbatch"]
     directives = dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(.*))?$", job, re.MULTILINE))
     assert directives["nodes"] == "8"
@@ -119,7 +119,7 @@ def test_a_job_asks_for_what_the_plan_needs(project):
     assert directives["exclusive"] == ""
     assert directives["time"] == "02:00:00"  # of the planned hour, a quarter more, and 20 minutes
     assert directives["signal"] == "USR1@600"
-    assert "least_nodes=4" in job
+    assert "fewest_nodes=4" in job
     assert f"stage=({path} {' '.join(OVERRIDES)})" in job
     part = launch_files([stage], parse_cluster("1xA100-80"), folder=path.parent)["7b-code.sbatch"]
     assert "--exclusive" not in part

@@ -19,6 +19,9 @@ from slurm_cluster import Slurm, slurm_cluster
 from small_lineage import plan, small_cluster, write_launch, write_lineage
 
 from codellama_train import artifacts
+from codellama_train.recipe.loading import as_toml, load
+from codellama_train.recipe.training import TrainingRecipe
+from codellama_train.run_folder import origins
 
 pytestmark = pytest.mark.slow
 
@@ -86,12 +89,12 @@ def lineage(slurm, tmp_path, training_data):
     return written(slurm, tmp_path, training_data)
 
 
-def written(slurm, folder: Path, data: Path, *, base_steps: int = 200, least_nodes: int = 1) -> Lineage:
+def written(slurm, folder: Path, data: Path, *, base_steps: int = 200, fewest_nodes: int = 1) -> Lineage:
     """Write a lineage whose first stage takes some seconds, and its launch files."""
     folder = folder / "it's odd, 100 %j"
     folder.mkdir()
     recipes = write_lineage(folder, data=data, base_steps=base_steps)
-    stages = plan(recipes, ("machine.zero_stage=2", "machine.save_every_steps=20"), least_nodes=least_nodes)
+    stages = plan(recipes, ("machine.zero_stage=2", "machine.save_every_steps=20"), fewest_nodes=fewest_nodes)
     write_launch(folder / "launch", stages, small_cluster(num_nodes=2))
     return Lineage(slurm, folder)
 
@@ -158,11 +161,11 @@ def test_the_stop_file_ends_jobs_until_they_are_submitted_again_on_fewer_nodes(l
 
 
 def test_at_its_time_limit_a_job_saves_and_goes_on(slurm, tmp_path, training_data):
-    lineage = written(slurm, tmp_path, training_data, base_steps=1_500)
-    jobs = lineage.submit("--time=2", "--signal=USR1@90")  # so 30 s after its start, and up to a minute earlier
-    assert lineage.wait_for_end(jobs, seconds=400) == ["COMPLETED"] * 3
+    lineage = written(slurm, tmp_path, training_data, base_steps=2_500)
+    jobs = lineage.submit("--time=3", "--signal=USR1@60")  # so 120 s after its start, or up to 60 s earlier
+    assert lineage.wait_for_end(jobs, seconds=600) == ["COMPLETED"] * 3
     log = lineage.log("base", jobs[0])
-    assert re.search(r"stopped as asked after step [1-9]\d* of 1500", log)
+    assert re.search(r"stopped as asked after step [1-9]\d* of 2500", log)
     assert "continuing after step" in log
 
 
@@ -179,7 +182,7 @@ def test_a_crash_is_tried_again_a_bounded_number_of_times(lineage):
 
 
 def test_what_a_person_gave_wrongly_is_not_tried_again(slurm, tmp_path, training_data):
-    lineage = written(slurm, tmp_path, training_data, least_nodes=2)
+    lineage = written(slurm, tmp_path, training_data, fewest_nodes=2)
     jobs = lineage.submit("--nodes=1")
     assert lineage.wait_for_end(jobs) == ["FAILED", "CANCELLED", "CANCELLED"]
     assert "needs 2 nodes or more, not 1" in lineage.log("base", jobs[0])
@@ -189,9 +192,10 @@ def test_what_a_person_gave_wrongly_is_not_tried_again(slurm, tmp_path, training
     assert lineage.wait_for_end(jobs) == ["FAILED", "CANCELLED", "CANCELLED"]
     assert "2 devices do not divide the 3 sequences of a step" in lineage.log("base", jobs[0])
     recipe.write_text(recipe.read_text().replace("tokens_per_step = 192", "tokens_per_step = 256"))
-    (lineage.run_dir("base") / "recipe.toml").parent.mkdir(parents=True)
-    (lineage.run_dir("base") / "recipe.toml").write_text('runs = "runs"\n[model]\n')
-    (lineage.run_dir("base") / "source.json").write_text('{"origins": {}, "launches": []}')
+    lineage.run_dir("base").mkdir(parents=True)
+    another = load(TrainingRecipe, recipe, ["data.seed=4"])
+    (lineage.run_dir("base") / "recipe.toml").write_text(as_toml(another))
+    (lineage.run_dir("base") / "source.json").write_text(json.dumps({"origins": origins(another), "launches": []}))
     jobs = lineage.submit()
     assert lineage.wait_for_end(jobs) == ["FAILED", "CANCELLED", "CANCELLED"]
     log = lineage.log("base", jobs[0])
