@@ -52,17 +52,18 @@ class ChunkedCrossEntropy(torch.autograd.Function):
                 hidden_gradient[chunk] = gradient @ weight
             if weight_gradient is not None:
                 weight_gradient += gradient.T @ hidden[chunk]
+            del gradient  # or it would stay until the next chunk's logits are there
         ctx.save_for_backward(hidden_gradient, weight_gradient, rows_gradient)
         ctx.weight_dtype = weight.dtype
         return losses
 
     @staticmethod
     def backward(ctx: Any, *factors: Tensor) -> tuple[Tensor, Tensor | None, None, Tensor | None, None]:
-        """Scale the kept gradients by the factor that every token's loss arrives with."""
+        """Scale the kept gradients, where they are, by the factor that every token's loss arrives with."""
         hidden_gradient, *others = ctx.saved_tensors
         factor = factors[0][0] if len(factors[0]) else factors[0].new_ones(())
-        weight, rows = (None if each is None else (each * factor).to(ctx.weight_dtype) for each in others)
-        return hidden_gradient * factor.to(hidden_gradient.dtype), weight, None, rows, None
+        weight, rows = (None if each is None else each.mul_(factor).to(ctx.weight_dtype) for each in others)
+        return hidden_gradient.mul_(factor.to(hidden_gradient.dtype)), weight, None, rows, None
 
 
 def losses_and_gradient(logits: Tensor, labels: Tensor) -> Tensor:

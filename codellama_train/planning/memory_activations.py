@@ -113,5 +113,5 @@ def loss_forward(shape: ModelShape, *, tokens: int, trains_head: bool, on_gpu: b
 
 def loss_backward(shape: ModelShape, *, tokens: int, trains_head: bool) -> LossBytes:
     """Count the loss's backward pass, which scales what forward made."""
-    hidden = tokens * shape.hidden_size * (FP32 + 3 * BF16)
-    return LossBytes(hidden, (2 * FP32 + BF16) * shape.embedding_parameters if trains_head else 0)
+    hidden = tokens * shape.hidden_size * (FP32 + 2 * BF16)
+    return LossBytes(hidden, (FP32 + BF16) * shape.embedding_parameters if trains_head else 0)

@@ -50,6 +50,16 @@ class Sizes:
         """Trained weights that one device updates."""
         return -(-self.trained // self.devices)
 
+    @property
+    def norm(self) -> int:
+        """Bytes of a gradient's norm, which is taken in float64, one parameter at a time (get_norm_dtype)."""
+        return FP64 * min(self.largest, self.share)
+
+    @property
+    def norm_of_sent(self) -> int:
+        """Bytes of that norm where it is taken as gradients leave for the host, and not in the update."""
+        return self.norm if self.optimizer_place else 0
+
     def filled(self, done: int) -> int:
         """Count the elements of a bucket in which `done` gradients have been put; a GPU's is taken whole at once."""
         return self.bucket if self.on_gpu else min(done, self.bucket)
@@ -75,7 +85,7 @@ def sizes_of(recipe: TrainingRecipe, shape: ModelShape, *, num_devices: int, on_
         frozen_bytes=round(BF16 * (frozen - quantized) + NF4_BYTES * quantized),
         largest=max(largest, embedding),
         matrices=trained - vectors,
-        gathered=gathered_weights(recipe, shape, num_devices=num_devices),
+        gathered=gathered_weights(recipe, shape, num_devices=num_devices, on_gpu=on_gpu),
         embedding=embedding,
         head=embedding,
         accumulates=-(-rows // machine.sequences_per_device) > 1,
@@ -86,7 +96,7 @@ def sizes_of(recipe: TrainingRecipe, shape: ModelShape, *, num_devices: int, on_
     )
 
 
-def gathered_weights(recipe: TrainingRecipe, shape: ModelShape, *, num_devices: int) -> int:
+def gathered_weights(recipe: TrainingRecipe, shape: ModelShape, *, num_devices: int, on_gpu: bool) -> int:
     """Count the weights that ZeRO-3 keeps together at once.
 
     A module's stay while its next use is less than REUSE_DISTANCE weights away (partitioned_param_coordinator.py):
@@ -94,8 +104,8 @@ def gathered_weights(recipe: TrainingRecipe, shape: ModelShape, *, num_devices: 
     To these come the layer at work and what is fetched ahead. A device alone works on what it holds.
     """
     machine = recipe.machine
-    is_cut_up = num_devices > 1 or (machine.offload is not None and machine.offload.parameters is not None)
-    if machine.zero_stage != 3 or not is_cut_up:
+    is_elsewhere = on_gpu and machine.offload is not None and machine.offload.parameters is not None
+    if machine.zero_stage != 3 or not (num_devices > 1 or is_elsewhere):
         return 0
     passes = 3 if machine.activation_checkpointing else 2
     largest = max(shape.layer_matrices, shape.embedding_parameters)
@@ -155,14 +165,15 @@ def in_backward(sizes: Sizes, *, done: int) -> Parts:
     if sizes.stage == 3:
         # reduce_scatter_coalesced puts a bucket in the order of the devices; sums in float32 need a device's part so
         part = FP32 * sent // sizes.devices if sizes.accumulates else 0
-        return {"buffers": BF16 * sent + part}
+        return {"buffers": BF16 * sent + part + (sizes.norm_of_sent if is_sent else 0)}
     # A bucket's slices for several devices, or for the sums, are copied into one (allreduce_bucket).
     copied = BF16 * sent if sizes.devices > 1 or sizes.accumulates else 0
     to_sum = FP32 * min(sizes.largest, sent) if sizes.accumulates else 0  # _add_to_grad_partition_buffer
     reduced = 0 if sizes.accumulates or sizes.optimizer_place or not is_sent else BF16 * sizes.share
     if done <= sizes.bucket:  # grads_in_partition is made when the first copy has gone
         copied = max(copied - reduced, 0)
-    return add(earlier, {"gradients": reduced, "buffers": BF16 * sizes.filled(done) + copied + to_sum})
+    norm = sizes.norm_of_sent if is_sent else 0
+    return add(earlier, {"gradients": reduced, "buffers": BF16 * sizes.filled(done) + max(copied + to_sum, norm)})
 
 
 def in_reduction(sizes: Sizes) -> Parts:
@@ -175,10 +186,9 @@ def in_reduction(sizes: Sizes) -> Parts:
         copied = (FP32 if are_joined else 0) + BF16
         return {"gradients": BF16 * sizes.trained, "buffers": copied * sizes.trained}
     each = gradient_bytes(sizes)
-    filled = min(sizes.trained, sizes.bucket)
-    reduced = 0 if sizes.optimizer_place else BF16 * sizes.share
-    if sizes.accumulates:
-        reduced = FP32 * sizes.share
+    filled = min(sizes.trained, sizes.bucket) if sizes.largest <= sizes.bucket else 0
+    reduced = 0 if sizes.optimizer_place and not sizes.accumulates else each * sizes.share
+    reduced += sizes.norm_of_sent
     # Gradients move into the bucket; then it is copied to be sent, or their reduced share is put aside.
     others = each * (sizes.trained - filled) + max(each * filled if sizes.devices > 1 else 0, reduced)
     return {gradient_part(sizes): others, "buffers": each * sizes.filled(sizes.trained)}
@@ -186,9 +196,9 @@ def in_reduction(sizes: Sizes) -> Parts:
 
 def in_update(sizes: Sizes) -> Parts:
     """Give what the update holds beside what lasts: reduced gradients, their float32 copy, or a norm in float64."""
-    norm = FP64 * min(sizes.largest, sizes.share)
+    norm = sizes.norm
     if sizes.optimizer_place:
-        return add(between_micro_steps(sizes), {"buffers": norm})
+        return between_micro_steps(sizes)
     if sizes.is_bf16_optimizer:
         return {"gradients": BF16 * sizes.trained}
     if sizes.stage == 3:  # _prepare_fp32_grad_for_sub_group, one sub-group at a time
