@@ -139,7 +139,9 @@ class _Lineages:
     ) -> Stage:
         parent = self._parent_of(path, recipe, trail)
         stage = Stage(path, recipe, overrides, parent)
-        refuse_contradictions(Stated(path, recipe), [each.as_trained for each in stage.older()])
+        # An ancestor that overrides have trained otherwise than its file says is what it was trained as.
+        stated = Stated(path, recipe) if path.resolve() in self._named else stage.as_trained
+        refuse_contradictions(stated, [each.as_trained for each in stage.older()])
         return stage
 
     def _parent_of(self, path: Path, recipe: TrainingRecipe, trail: tuple[Path, ...]) -> Stage | None:

@@ -203,6 +203,15 @@ def test_a_parent_trained_otherwise_than_its_recipe_says_is_compared_as_it_was_t
     assert load_stage(recipes / "a/long.toml", [runs, "model.rope_theta=3e6"]).ancestors[0].model.rope_theta == 2e6
 
 
+def test_ancestors_that_overrides_have_trained_otherwise_agree_as_they_were_trained(tmp_path, recipes):
+    runs = f"runs={tmp_path / 'runs'}"
+    for name, theta in (("code", "2e6"), ("long", "3e6")):
+        trained = load_stage(recipes / f"a/{name}.toml", [runs, f"model.rope_theta={theta}"]).recipe
+        write_run(trained.run_dir, trained)
+    child = write_stage(recipes / "a/child.toml", after("a/long"), theta=3e6)
+    assert [each.model.rope_theta for each in load_stage(child, [runs]).ancestors] == [3e6, 2e6, 1e4]
+
+
 CONTRADICTIONS = {  # what the child says: the sentence
     "shape": (
         {"shape": {**SHAPE, "hidden_size": 128}},
