@@ -125,6 +125,7 @@ class Activations:
             lora=recipe.lora,
             fused=machine.kernels == "liger" or machine.compile,
             tiled=tile < tokens,
+            masked=recipe.data.document_mask,
             exchanged=machine.sequence_parallel > 1,
         )
         mask, mask_of_layer = mask_bytes(sequence_length=length) if recipe.data.document_mask else (0, 0)

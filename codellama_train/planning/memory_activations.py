@@ -28,20 +28,28 @@ class LayerActivations:
 
 
 def layer_activations(
-    shape: ModelShape, *, lora: Lora | None = None, fused: bool = False, tiled: bool = False, exchanged: bool = False
+    shape: ModelShape,
+    *,
+    lora: Lora | None = None,
+    fused: bool = False,
+    tiled: bool = False,
+    masked: bool = False,
+    exchanged: bool = False,
 ) -> LayerActivations:
     """Count a layer's activations.
 
     `fused`: norms and the activation function are one kernel each, as Liger's, which compute within backward what lies
     between their input and output, and so does torch.compile's partitioner, which keeps what matrices need; `tiled`:
-    the feed-forward part is recomputed in tiles; `exchanged`: attention's output comes back from other devices, a
-    copy of what the kernel keeps.
+    the feed-forward part is recomputed in tiles; `masked`: keys and values are repeated for each head that shares them,
+    as transformers does beside a mask; `exchanged`: attention's output comes back from other devices, a copy of what
+    the kernel keeps.
     """
     hidden, wide, out = shape.hidden_size, shape.intermediate_size, shape.attention_width
     needs_input = set(shape.linear_layers if lora is None else adapted_layers(lora, shape))
     # A norm keeps its input, eager in float32 beside the normalised one, which the gradient of its own weight needs.
     norm = BF16 * hidden if fused else FP32 * hidden + (BF16 * hidden if lora is None else 0)
-    attention = BF16 * (2 * out + 2 * shape.key_width) + FP32 * shape.num_heads
+    keys = out if masked and shape.num_kv_heads > 1 else shape.key_width
+    attention = BF16 * (2 * out + 2 * keys) + FP32 * shape.num_heads
     attention += BF16 * hidden * bool(needs_input & {"q_proj", "k_proj", "v_proj"})
     attention += BF16 * out * exchanged
     mlp_input = BF16 * hidden * bool(tiled or needs_input & {"gate_proj", "up_proj"})
@@ -52,9 +60,10 @@ def layer_activations(
     kept = 2 * (norm + FP32) + attention + mlp_input + mlp + adapters
     if fused:  # gradients are written over what they are made from
         return LayerActivations(kept, mlp, kept + BF16 * (wide + hidden))
-    # At the product of gate and up, three gradients stand beside it, and the product itself is gone; at a norm, five
-    # float32 tensors, and what the norm made is gone.
-    in_mlp = 0 if tiled else kept - product + 3 * BF16 * wide + BF16 * hidden
+    # At the product of gate and up, its gradient and theirs are there, and the product is gone, as is what DoRA kept of
+    # the matrix after it; at a norm, five float32 tensors, and what the norm made is gone.
+    gone = product + (2 * BF16 * hidden if product and lora and lora.use_dora else 0)
+    in_mlp = 0 if tiled else kept - gone + 3 * BF16 * wide + BF16 * hidden
     in_norm = kept - mlp + 5 * FP32 * hidden - BF16 * hidden * (lora is None)
     return LayerActivations(kept, mlp, max(in_mlp, in_norm))
 
