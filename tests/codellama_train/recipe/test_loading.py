@@ -70,6 +70,15 @@ def test_an_override_may_multiply_a_number(project, override, tokens):
     assert load(TrainingRecipe, project / "recipes/7b/code.toml", [override]).batch.total_tokens == tokens
 
 
+def test_an_override_without_a_value_takes_the_key_out(project):
+    path = project / "recipes/7b/code.toml"
+    tiled = ["machine.mlp_tile_tokens=1024", "machine.offload.optimizer=cpu"]
+    machine = load(TrainingRecipe, path, [*tiled, "machine.mlp_tile_tokens=", "machine.offload="]).machine
+    assert machine == load(TrainingRecipe, path).machine
+    with pytest.raises(UserError, match=r"'machine\.zero_stage' is missing"):
+        load(TrainingRecipe, path, ["machine.zero_stage="])
+
+
 def test_overrides_are_toml_and_else_text(project):
     overrides = ["machine.zero_stage=3", "model.init_from=/some/where", "runs=elsewhere"]
     recipe = load(TrainingRecipe, project / "recipes/7b/code.toml", overrides)
