@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import tomllib
+import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from codellama_train import artifacts
 from codellama_train.console import UserError
-from codellama_train.distributed import gathered
+from codellama_train.distributed import Processes, barrier, from_first, gathered
 from codellama_train.recipe.loading import as_toml
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import describe_software, first_difference, origins
@@ -40,6 +42,27 @@ def require_everywhere(checks: Sequence[Callable[[], None]]) -> None:
     for host, text in gathered((socket.gethostname(), refusal)):
         if text is not None:
             raise UserError(f"on {host}: {text}")
+
+
+def require_shared_folder(run_dir: Path, processes: Processes) -> None:
+    """Refuse a run folder that some machine does not see; each writes its part of every checkpoint there."""
+    sign = run_dir / from_first(f".launch-{uuid.uuid4().hex}")
+    if processes.is_first:
+        sign.touch()
+    barrier()
+    try:
+        require_everywhere([partial(_require_sign, sign)])
+    finally:
+        if processes.is_first:
+            sign.unlink()
+
+
+def _require_sign(sign: Path) -> None:
+    if not sign.exists():
+        raise UserError(
+            f"{sign.parent} is not the folder of that name on the first machine; share runs among all machines, at the "
+            "same path"
+        )
 
 
 def describe_start(recipe: TrainingRecipe) -> dict[str, Any]:

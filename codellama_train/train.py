@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from codellama_train import checkpoint
-from codellama_train.agreement import require_agreement, require_everywhere
+from codellama_train.agreement import require_agreement, require_everywhere, require_shared_folder
 from codellama_train.console import RunFailure
 from codellama_train.disk_space import require_room
 from codellama_train.distributed import gathered, start_processes, summed
@@ -84,6 +84,7 @@ class Run:
         if self.processes.is_first:
             self.lock = lock(recipe.run_dir)
             claim(recipe, launch=self._describe_launch())
+        require_shared_folder(recipe.run_dir, self.processes)
         self.engine = start_engine(TrainingModel(trained, share), model.config, recipe=recipe, processes=self.processes)
         assert_rope_theta(model, recipe.model.rope_theta)
         position = checkpoint.load_newest(recipe, self.engine, self.processes)

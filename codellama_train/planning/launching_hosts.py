@@ -26,11 +26,7 @@ SHOWN_AFTER_SECONDS = 90
 
 ONE_MACHINE = """\
 #!/usr/bin/env bash
-<<header>><<preamble>>
-train() { # recipe key=value …
-    deepspeed --num_accelerators <<per_node>> scripts/train.py "$@"
-}
-<<stages>>"""
+<<header>><<preamble>><<stages>>"""
 
 HOSTFILE_CHECK = """
 hostfile=$(dirname "${BASH_SOURCE[0]}")/hostfile
@@ -96,13 +92,13 @@ def host_files(
     names, place = titles(stages), quote(str(folder))
     values = {
         "preamble": PREAMBLE,
-        "per_node": devices_of_a_node(cluster),
         "check": filled(HOSTFILE_CHECK, placeholder=PLACEHOLDER),
     }
     again = "Run again, it resumes; what is complete is passed over."
     if cluster.num_nodes == 1:
         header = f"Train {names} on one machine with {cluster}: bash {place}/launch.sh\n{again}"
-        text = one_after_the_other(stages, [stage.command for stage in stages], seconds=1)
+        program = f"deepspeed --num_accelerators {cluster.num_devices} scripts/train.py"
+        text = one_after_the_other(stages, [f"{program} {stage.command}" for stage in stages], seconds=1)
         return {"launch.sh": filled(ONE_MACHINE, **values, header=comment(header), stages=text)}
     machines = f"{cluster.num_nodes} machines, {cluster} in all"
     shared = "Every machine needs this project, this Python, the data and the runs under the same paths."
@@ -110,7 +106,7 @@ def host_files(
         f"Train {names} on {machines}: bash {place}/launch.sh\nRun it where ssh reaches every machine of the hostfile "
         f"without a password, and pdsh is installed. {shared}\n{again}"
     )
-    text = one_after_the_other(stages, [ssh_command(stage) for stage in stages], seconds=SHOWN_AFTER_SECONDS)
+    text = one_after_the_other(stages, [f"train {ssh_command(stage)}" for stage in stages], seconds=SHOWN_AFTER_SECONDS)
     files = {
         "hostfile": hostfile(cluster, hosts=hosts),
         "launch.sh": filled(OVER_SSH, **values, header=comment(over_ssh), stages=text),
@@ -119,7 +115,7 @@ def host_files(
         f"Train {names} on {machines}, without ssh between them.\nOn each machine, within ten minutes of each other, "
         f"with its place in the hostfile, counted from 0: bash {place}/launch_node.sh PLACE\n{shared}\n{again}"
     )
-    text = one_after_the_other(stages, [stage.command for stage in stages], seconds=SHOWN_AFTER_SECONDS)
+    text = one_after_the_other(stages, [f"train {stage.command}" for stage in stages], seconds=SHOWN_AFTER_SECONDS)
     return {**files, "launch_node.sh": filled(WITHOUT_SSH, **values, header=comment(without_ssh), stages=text)}
 
 
@@ -127,11 +123,11 @@ def one_after_the_other(stages: Sequence[PlannedStage], commands: Sequence[str],
     """Train stage by stage; one that ends incomplete, having been asked to stop, ends it all."""
     *earlier, last = commands
     if not earlier:
-        return f"\ntrain {last}\n"
+        return f"\n{last}\n"
     text = filled(COMPLETE, seconds=seconds, finished=FINISHED)
     for stage, command in zip(stages, earlier, strict=False):
-        text += f"\ntrain {command}\nrequire_complete {stage.file_name} {stage.run}\n"
-    return f"{text}\ntrain {last}\n"
+        text += f"\n{command}\nrequire_complete {stage.file_name} {stage.run}\n"
+    return f"{text}\n{last}\n"
 
 
 def ssh_command(stage: PlannedStage) -> str:

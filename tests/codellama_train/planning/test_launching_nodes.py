@@ -53,6 +53,21 @@ def test_two_nodes_without_ssh_train_together(tmp_path, training_data):
     assert finished(folder / "runs/base")
 
 
+def test_a_runs_folder_that_is_not_shared_is_refused_at_the_start(tmp_path, training_data):
+    base, *_ = write_lineage(tmp_path, data=training_data)
+    write_launch(tmp_path / "launch", plan([base], ("machine.zero_stage=3",)), small_cluster(num_nodes=2), hosts=HOSTS)
+    (tmp_path / "runs").mkdir()
+    with two_nodes(tmp_path) as nodes:
+        subprocess.run(nodes[1].command(["mount", "-t", "tmpfs", "none", str(tmp_path / "runs")]), check=True)
+        script = ["bash", str(tmp_path / "launch/launch_node.sh")]
+        processes = [node.start([*script, str(place)]) for place, node in enumerate(nodes)]
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], outputs
+    assert f"on node-b: {tmp_path}/runs/base is not the folder of that name on the first machine" in outputs[0]
+    assert "step 3/12" not in outputs[0]
+    assert not list((tmp_path / "runs/base").glob(".launch*"))
+
+
 @contextmanager
 def ssh_servers(folder: Path, nodes, home: Path):
     """Let root of each node reach the others without a password, by keys that only they see."""
