@@ -1,4 +1,8 @@
-"""Plans against measurement: what `planning/memory.py` foretells beside what real trainings take, layout by layout."""
+"""Plans against measurement: what `planning/memory.py` foretells beside what real trainings take, layout by layout.
+
+On a processor it is the growth of a process's private memory after its imports, where "the host's" memory is the same
+memory; on GPUs what torch has allocated, the plan's allowance left out, and beside it what torch has reserved.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,9 @@ STEPS = 2  # DeepSpeed makes the moments in the first
 # glibc's own memory goes back to the system as soon as it is freed, so that what is seen is what is in use.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
+# Narrow ones have many activations for their arithmetic.
+NARROW = Shape(hidden_size=256, intermediate_size=704, num_hidden_layers=8, num_attention_heads=4)  # 23 million
+WIDE = Shape(hidden_size=256, intermediate_size=4_096, num_hidden_layers=4, num_attention_heads=4)  # 30 million
 SMALL = Shape(hidden_size=512, intermediate_size=1_408, num_hidden_layers=8, num_attention_heads=8)  # 58 million
 MIDDLE = Shape(hidden_size=768, intermediate_size=2_048, num_hidden_layers=12, num_attention_heads=12)  # 134 million
 LARGE = Shape(hidden_size=1_024, intermediate_size=2_816, num_hidden_layers=12, num_attention_heads=16)  # 220 million
@@ -56,34 +63,33 @@ ROWS = {
     "ZeRO 2": Row(LARGE, 2, overrides=(CHECKPOINTING,)),
     "ZeRO 2, 2 processes, 2 micro-steps": Row(MIDDLE, 2, processes=2, micro_steps=2),
     "ZeRO 3, 2 processes": Row(MIDDLE, 3, processes=2),
-    "ZeRO 3, 2 processes, 2 micro-steps": Row(LARGE, 3, processes=2, micro_steps=2, overrides=(CHECKPOINTING,)),
-    "ZeRO 2, optimizer on the host": Row(MIDDLE, 2, overrides=('machine.offload.optimizer="cpu"',)),
+    "ZeRO 3, 2 processes, 2 micro-steps": Row(MIDDLE, 3, processes=2, micro_steps=2, overrides=(CHECKPOINTING,)),
+    "ZeRO 2, optimizer on the host": Row(SMALL, 2, overrides=('machine.offload.optimizer="cpu"',)),
     "ZeRO 3, optimizer and weights on the host": Row(
-        MIDDLE, 3, overrides=('machine.offload.optimizer="cpu"', 'machine.offload.parameters="cpu"')
+        SMALL, 3, overrides=('machine.offload.optimizer="cpu"', 'machine.offload.parameters="cpu"')
     ),
     "8,192 tokens": Row(SMALL, 2, sequence_length=2_048, sequences=4),
-    "16,384 tokens, checkpointing": Row(SMALL, 2, sequence_length=4_096, sequences=4, overrides=(CHECKPOINTING,)),
-    "16,384 tokens, checkpointing, tiles of 1,024": Row(
-        SMALL, 2, sequence_length=4_096, sequences=4, overrides=(CHECKPOINTING, "machine.mlp_tile_tokens=1024")
+    "40,960 tokens, checkpointing": Row(NARROW, 2, sequence_length=1_024, sequences=40, overrides=(CHECKPOINTING,)),
+    "16,384 tokens, checkpointing": Row(WIDE, 2, sequence_length=1_024, sequences=16, overrides=(CHECKPOINTING,)),
+    "20,480 tokens, tiles of 1,024": Row(
+        WIDE, 2, sequence_length=1_024, sequences=20, overrides=("machine.mlp_tile_tokens=1024",)
     ),
-    "sequences of 8,192 in 2 slices": Row(
-        SMALL, 2, processes=2, sequence_length=8_192, overrides=("machine.sequence_parallel=2",)
+    "4 sequences of 4,096 in 2 slices": Row(
+        NARROW, 2, processes=2, sequence_length=4_096, sequences=4, overrides=("machine.sequence_parallel=2",)
     ),
-    "documents apart, 4 heads of keys and values": Row(
-        SMALL,
+    "documents apart, 2 heads of keys and values": Row(
+        NARROW,
         2,
         sequence_length=4_096,
-        overrides=("data.document_mask=true", "model.architecture.num_key_value_heads=4"),
+        sequences=2,
+        overrides=("data.document_mask=true", "model.architecture.num_key_value_heads=2"),
     ),
-    "LoRA, 6,144 tokens": Row(SMALL, sequences=12, overrides=("lora.rank=16", *LORA)),
-    "DoRA, 4,096 tokens": Row(
-        MIDDLE, sequence_length=2_048, sequences=2, overrides=("lora.rank=16", *LORA, "lora.use_dora=true")
+    "LoRA, 12,288 tokens": Row(NARROW, sequence_length=1_024, sequences=12, overrides=("lora.rank=16", *LORA)),
+    "DoRA, 8,192 tokens": Row(
+        NARROW, sequence_length=1_024, sequences=8, overrides=("lora.rank=16", *LORA, "lora.use_dora=true")
     ),
-    "LoRA on NF4, 16,384 tokens, checkpointing": Row(
-        LARGE,
-        sequence_length=4_096,
-        sequences=4,
-        overrides=("lora.rank=16", *LORA, 'lora.quantization="nf4"', CHECKPOINTING),
+    "LoRA on NF4, 12,288 tokens": Row(
+        NARROW, sequence_length=1_024, sequences=12, overrides=("lora.rank=16", *LORA, 'lora.quantization="nf4"')
     ),
 }
 
@@ -97,28 +103,42 @@ def main(arguments: Sequence[str]) -> None:
     if options.rank_does:
         measure_in_this_process(*options.rank_does)
         return
+    num_gpus = count_gpus()
+    if not num_gpus:
+        print("no GPU here: processors only", flush=True)
     lines, wrong = [], []
     with tempfile.TemporaryDirectory() as name:
         write_world(Path(name), num_tokens=500_000)
         for row in options.rows or ROWS:
-            lines.append(compare(row, Path(name)))
-            print("\t".join(lines[-1]), flush=True)
+            if num_gpus and ROWS[row].processes > num_gpus:
+                print(f"{row}: skipped, as it needs {ROWS[row].processes} GPUs and there are {num_gpus}", flush=True)
+                continue
+            lines.append(compare(row, Path(name), on_gpu=bool(num_gpus)))
+            print(" | ".join(lines[-1]), flush=True)
             if abs(float(lines[-1][-1]) - 1) > TOLERANCE:
                 wrong.append(row)
-    print_table("memory of a training, gigabytes", ("training", "most in", "plan", "measured", "ratio"), lines)
+    columns = ("training", "most in", "plan", "measured", *(["reserved"] if num_gpus else []), "ratio")
+    print_table("memory of a training, gigabytes", columns, lines)
     if wrong:
         raise UserError(f"more than {TOLERANCE:.0%} apart: {', '.join(wrong)}")
 
 
-def compare(name: str, folder: Path) -> tuple[str, str, str, str, str]:
+def count_gpus() -> int:
+    """Count the GPUs that torch sees, in a process of its own, as asking takes some of their memory."""
+    program = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
+    return int(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)
+
+
+def compare(name: str, folder: Path, *, on_gpu: bool) -> tuple[str, ...]:
     """Plan and measure one row."""
     row = ROWS[name]
     write_recipe(name, folder)
     recipe = recipe_of(name, folder)
-    plan = memory_of(recipe, shape_of(recipe), num_devices=row.processes, on_gpu=False)
+    plan = memory_of(recipe, shape_of(recipe), num_devices=row.processes, on_gpu=on_gpu)
+    planned = plan.total - plan.parts["allowance"] if on_gpu else plan.total + plan.host_total
     measured = max(run_processes(name, folder, row.processes))
-    planned = plan.total + plan.host_total
-    return name, plan.phase, f"{planned / 1e9:.2f}", f"{measured / 1e9:.2f}", f"{planned / measured:.3f}"
+    sizes = [f"{size / 1e9:.2f}" for size in (planned, *measured)]
+    return name, plan.phase, *sizes, f"{planned / measured[0]:.3f}"
 
 
 def write_recipe(name: str, folder: Path) -> None:
@@ -136,8 +156,8 @@ def recipe_of(name: str, folder: Path) -> TrainingRecipe:
     return load(TrainingRecipe, folder / f"row_{list(ROWS).index(name)}.toml", ROWS[name].overrides)
 
 
-def run_processes(name: str, folder: Path, num_processes: int) -> list[int]:
-    """Train a row in so many processes and give by how much the memory of each grew, in bytes."""
+def run_processes(name: str, folder: Path, num_processes: int) -> list[list[int]]:
+    """Train a row in so many processes and give the bytes that each took, and on a GPU those that torch reserved."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -155,19 +175,24 @@ def run_processes(name: str, folder: Path, num_processes: int) -> list[int]:
     outputs = [process.communicate() for process in processes]
     if any(process.returncode for process in processes):
         raise UserError(f"{name}: a process failed:\n{outputs[0][1][-2_000:]}")
-    return [int(json.loads(output.splitlines()[-1])) for output, _ in outputs]
+    return [json.loads(output.splitlines()[-1]) for output, _ in outputs]
 
 
 def measure_in_this_process(name: str, folder: str) -> None:
-    """Train a row as one of the processes, by the loop that scripts/train.py runs, and print its growth.
+    """Train a row as one of the processes, by the loop that scripts/train.py runs, and print the bytes that it took.
 
     What follows the last step, writing the finished model, is left out.
     """
+    import torch
+
     from codellama_train import train as training
 
     recipe = recipe_of(name, Path(folder))
     training.finish = lambda run: run.watchdog.stop()
-    print(json.dumps(peak_of(lambda: training.train(recipe))))
+    grown = [peak_of(lambda: training.train(recipe))]
+    if torch.cuda.is_available():
+        grown = [torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()]
+    print(json.dumps(grown))
 
 
 if __name__ == "__main__":

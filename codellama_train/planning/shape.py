@@ -88,7 +88,9 @@ def shape_of(recipe: TrainingRecipe, ancestors: Sequence[TrainingRecipe] = ()) -
     if recipe.model.architecture is not None:
         sizes = recipe.model.architecture.model_dump()
         base = {} if origin is None else base_config(Path(origin))
-        rows = sizes.get("vocab_size") or max_known(rows_of_tokenizer, base.get("vocab_size"))
+        rows = sizes["vocab_size"] or max_known(rows_of_tokenizer, base.get("vocab_size"))
+        if rows is None and ancestors:
+            rows = shape_of(ancestors[0], ancestors[1:]).vocab_size
         sizes["tie_word_embeddings"] = base.get("tie_word_embeddings", False)
         return shape_of_config({**sizes, "vocab_size": require_rows(rows, recipe)})
     if config := base_config(Path(str(origin))):
@@ -174,7 +176,13 @@ def adapter_parameters(lora: Lora, shape: ModelShape) -> int:
 
 
 def adapted_layers(lora: Lora, shape: ModelShape) -> dict[str, tuple[int, int]]:
-    """Give those matrices of a layer that have adapters."""
+    """Give those matrices of a layer that have adapters; refuses names that no matrix has."""
+    for target in lora.target_modules:
+        if target not in shape.linear_layers:
+            raise UserError(
+                f"lora.target_modules names {target!r}, which is no matrix of a Llama's layer; it has "
+                f"{', '.join(shape.linear_layers)}"
+            )
     return {name: sizes for name, sizes in shape.linear_layers.items() if name in lora.target_modules}
 
 

@@ -14,7 +14,7 @@ from codellama_train.planning.memory import ALLOWANCE, memory_of
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 from plan_memory import ROWS
 
-SHORT = ("ZeRO 1", "LoRA, 6,144 tokens")
+SHORT = ("ZeRO 1", "LoRA, 12,288 tokens")
 SEVEN, WEIGHTS = LLAMA_2["7b"]
 
 

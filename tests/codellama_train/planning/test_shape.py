@@ -121,6 +121,9 @@ def test_what_is_not_known_is_asked_for(tmp_path):
     architecture = {key: value for key, value in SMALL.items() if key != "vocab_size"}
     with pytest.raises(UserError, match=r"tokenizer='nowhere' is not here.*vocab_size"):
         shape_of(recipe_of(model={"architecture": architecture | {"initializer_range": 0.02}}))
+    recipe = recipe_of(model={"init_from": "nowhere"}, lora={"rank": 4, "alpha": 8, "target_modules": ["q_prj"]})
+    with pytest.raises(UserError, match=r"lora.target_modules names 'q_prj', which is no matrix.*q_proj"):
+        trained_parameters(recipe, LLAMA_2["7b"][0])
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(UserError, match="is a 'gpt2' model"):
         shape_of(recipe_of(model={"init_from": str(tmp_path)}))
