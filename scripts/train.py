@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codellama_train.console import run_program
-from codellama_train.plan import print_plan
+from codellama_train.planning.derived_numbers import print_derived_numbers
 from codellama_train.recipe.lineage import load_stage
 from codellama_train.rendezvous import require_free_port
 from codellama_train.run_folder import examine
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     recipe = load_stage(options.recipe, options.overrides).recipe
     if options.dry_run:
-        print_plan(recipe, num_ranks=options.devices)
+        print_derived_numbers(recipe, num_ranks=options.devices)
         return
     if examine(recipe) == "complete":
         if os.environ.get("RANK", "0") == "0":

@@ -1,4 +1,4 @@
-"""What a recipe will do, in derived numbers: the answer of `--dry-run`. Imports no torch."""
+"""Every number that follows from a recipe: what `scripts/train.py --dry-run` answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from codellama_train.recipe.training import TrainingRecipe, sequence_groups, seq
 from codellama_train.schedule import learning_rate
 
 
-def print_plan(recipe: TrainingRecipe, *, num_ranks: int) -> None:
+def print_derived_numbers(recipe: TrainingRecipe, *, num_ranks: int) -> None:
     """Print every derived number of a recipe for a number of devices."""
     groups = sequence_groups(num_ranks, recipe.machine.sequence_parallel)
     rows = sequences_per_rank(recipe.sequences_per_step, groups)
