@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from types import FrameType
 from codellama_train.console import RunFailure, UserError
 from codellama_train.recipe.lineage import Stage, with_ancestors
 from codellama_train.run_folder import FINAL, is_whole, lock
-from codellama_train.run_state import RunState, what_is_missing
+from codellama_train.run_state import RunState, running_in, what_is_missing
 from codellama_train.stopping import STOP_FILE
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -45,7 +46,7 @@ def refuse_obstacles(wanted: Sequence[Stage], states: Mapping[Stage, RunState]) 
         folders = " ".join(shlex.quote(str(stage.recipe.run_dir)) for stage in stale)
         raise UserError(
             f"{stale[0].recipe.name} is stale: {states[stale[0]].reason}. What was trained is not thrown away unasked: "
-            f"undo the change, or remove {folders} to train anew"
+            f"undo the change (overrides hold for the recipes named alone), or remove {folders} to train anew"
         )
     for stage in wanted:
         name, state = stage.recipe.name, states[stage]
@@ -140,6 +141,7 @@ class StopRequests:
         self._process = None
         if self.is_made:
             self._stop_file.unlink(missing_ok=True)  # of one that ended without having seen it
+            await_release(stage.recipe.run_dir)
         return exit_code
 
     def take(self, _number: int, _frame: FrameType | None) -> None:
@@ -155,6 +157,13 @@ class StopRequests:
             sys.stderr.write(f"\nstopping {self._stop_file.parent} after its last update; once more kills it\n")
             self._stop_file.parent.mkdir(parents=True, exist_ok=True)
             self._stop_file.touch()
+
+
+def await_release(run_dir: Path, *, seconds: float = 10.0) -> None:
+    """Wait until nobody holds a run folder any more: what is killed is gone a moment after its launcher."""
+    deadline = time.monotonic() + seconds
+    while running_in(run_dir) is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -167,8 +167,8 @@ def test_a_changed_recipe_makes_its_run_stale_and_all_made_from_it(copy):
     assert (base.kind, base.reason) == ("stale", changed)
     assert (code.kind, code.reason) == ("stale", "mini/base is stale, from which it was trained")
     assert refusal(copy) == (
-        f"mini/base is stale: {changed}. What was trained is not thrown away unasked: undo the change, or remove "
-        f"{copy.runs}/base {copy.runs}/code to train anew"
+        f"mini/base is stale: {changed}. What was trained is not thrown away unasked: undo the change "
+        f"(overrides hold for the recipes named alone), or remove {copy.runs}/base {copy.runs}/code to train anew"
     )
 
 
