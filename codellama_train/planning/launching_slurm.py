@@ -101,11 +101,16 @@ scontrol requeue "$SLURM_JOB_ID"
 
 TASK = """\
 #!/usr/bin/env bash
-# One process of a stage's Slurm job: it takes its place among the others from Slurm and becomes the training process,
-# so that Slurm's signals reach it and its exit code reaches Slurm.
-set -euo pipefail
+# One process of a stage's Slurm job: it takes its place among the others from Slurm and runs the training process.
+set -uo pipefail
+trap : USR1 TERM # are for the training process, which Slurm signals as well
 export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS LOCAL_SIZE=$SLURM_NTASKS_PER_NODE
-exec python -u scripts/train.py "$@"
+status=0
+python -u scripts/train.py "$@" || status=$?
+if [ "$status" -eq 2 ]; then
+    sleep 10 # what a person gave wrongly ends all processes with 2; the first must not have the others killed before
+fi
+exit "$status"
 """
 
 SUBMIT = """\
