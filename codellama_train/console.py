@@ -16,6 +16,7 @@ from codellama_train.artifacts import CorruptArtifact
 
 T = TypeVar("T")
 RUN_FAILURE, USER_ERROR = 1, 2
+WHOLE_NAME = 24  # characters of a table's first column that are never broken
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +36,14 @@ def run_program(main: Callable[[Sequence[str]], None]) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         main(sys.argv[1:])
+        sys.stdout.flush()
     except (UserError, CorruptArtifact, RunFailure) as error:
         if os.environ.get("RANK", "0") == "0":  # of processes that train together, one speaks
             sys.stderr.write(f"error: {error}\n")
         leave(RUN_FAILURE if isinstance(error, RunFailure) else USER_ERROR)
+    except BrokenPipeError:  # who reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
+        sys.exit(RUN_FAILURE)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
@@ -66,7 +71,13 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         is_text = all(isinstance(cell, str) and not cell[:1].isdigit() for cell in (row[index] for row in cells))
-        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+        longest = max((len(str(row[0])) for row in cells), default=0) if index == 0 else 0
+        table.add_column(
+            column,
+            justify="left" if is_text else "right",
+            overflow="fold",
+            min_width=min(longest, WHOLE_NAME),  # of what a row is about
+        )
     for row in cells:
         table.add_row(*(format_number(cell) if isinstance(cell, int | float) else str(cell) for cell in row))
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)

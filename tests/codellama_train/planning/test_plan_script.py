@@ -131,3 +131,11 @@ def test_files_that_launch_are_written(project, write, tmp_path):
     written = sorted(path.name for path in (tmp_path / "launch").iterdir())
     assert written
     assert all(str(tmp_path / "launch" / name) in done.stdout for name in written)
+
+
+def test_a_reader_who_has_seen_enough_gets_no_traceback(project):
+    command = [sys.executable, "scripts/plan.py", "recipes/7b/code.toml", "--devices", "64xA100-80"]
+    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
