@@ -15,7 +15,7 @@ FP64 = 8
 Parts = dict[str, int]
 
 # Elements, not bytes: DeepSpeed's defaults (zero/config.py), which engine.py leaves but for a lone processor.
-BUCKET, PREFETCH, REUSE_DISTANCE, SUB_GROUP, ALL_REDUCE = 500_000_000, 50_000_000, 10**9, 10**9, 500_000_000
+BUCKET, MAX_LIVE, SUB_GROUP, ALL_REDUCE = 500_000_000, 10**9, 10**9, 500_000_000
 ALONE_BUCKET = 4_000_000  # engine.py
 NVME_BUFFERS = {"optimizer": 4, "parameters": 5}  # zero/offload_config.py
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # four bits, a byte of scale for 64 weights, a float32 for 256 of these
@@ -99,17 +99,15 @@ def sizes_of(recipe: TrainingRecipe, shape: ModelShape, *, num_devices: int, on_
 def gathered_weights(recipe: TrainingRecipe, shape: ModelShape, *, num_devices: int, on_gpu: bool) -> int:
     """Count the weights that ZeRO-3 keeps together at once.
 
-    A module's stay while its next use is less than REUSE_DISTANCE weights away (partitioned_param_coordinator.py):
-    from forward to backward each layer above is passed twice, with checkpointing, which runs it again, three times.
-    To these come the layer at work and what is fetched ahead. A device alone works on what it holds.
+    What is fetched ahead and met again is kept, as long as fewer than MAX_LIVE weights are there; to these comes the
+    module at work (partitioned_param_coordinator.py). A device alone works on what it holds.
     """
     machine = recipe.machine
     is_elsewhere = on_gpu and machine.offload is not None and machine.offload.parameters is not None
     if machine.zero_stage != 3 or not (num_devices > 1 or is_elsewhere):
         return 0
-    passes = 3 if machine.activation_checkpointing else 2
-    largest = max(shape.layer_matrices, shape.embedding_parameters)
-    return min(shape.num_parameters, REUSE_DISTANCE // passes + largest + PREFETCH)
+    module = max(shape.embedding_parameters, *(inputs * outputs for inputs, outputs in shape.linear_layers.values()))
+    return min(shape.num_parameters, MAX_LIVE + module)
 
 
 def lasting(sizes: Sizes) -> Parts:

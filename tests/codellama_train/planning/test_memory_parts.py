@@ -145,8 +145,7 @@ def test_four_bits_take_what_is_counted():
 def test_numbers_of_others_are_still_theirs():
     zero = DeepSpeedZeroConfig()
     assert zero.reduce_bucket_size == memory_states.BUCKET
-    assert zero.prefetch_bucket_size == memory_states.PREFETCH
-    assert zero.max_reuse_distance == memory_states.REUSE_DISTANCE
+    assert zero.max_live_parameters == memory_states.MAX_LIVE
     assert zero.sub_group_size == memory_states.SUB_GROUP
     assert memory_states.ALONE_BUCKET == engine.ALONE_BUCKET_SIZE
     buffers = {"optimizer": DeepSpeedZeroOffloadOptimizerConfig, "parameters": DeepSpeedZeroOffloadParamConfig}
