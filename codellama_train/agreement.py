@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import tomllib
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from codellama_train.distributed import Processes, barrier, from_first, gathered
 from codellama_train.recipe.loading import as_toml
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import describe_software, first_difference, origins
+
+NEW_FOLDERS = 3  # that a launch may have made: the run's own, its family's and that of all runs
+SHOWN_AFTER_SECONDS = 10.0
 
 
 def require_agreement(recipe: TrainingRecipe) -> None:
@@ -51,18 +55,30 @@ def require_shared_folder(run_dir: Path, processes: Processes) -> None:
         sign.touch()
     barrier()
     try:
-        require_everywhere([partial(_require_sign, sign)])
+        require_everywhere([partial(_await_sign, sign)])
     finally:
         if processes.is_first:
             sign.unlink()
 
 
-def _require_sign(sign: Path) -> None:
-    if not sign.exists():
-        raise UserError(
-            f"{sign.parent} is not the folder of that name on the first machine; share runs among all machines, at the "
-            "same path"
-        )
+def _await_sign(sign: Path) -> None:
+    deadline = time.monotonic() + SHOWN_AFTER_SECONDS
+    while not _is_shown(sign):
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"{sign.parent} is not the folder of that name on the first machine; share runs among all machines, at "
+                "the same path"
+            )
+        time.sleep(1)
+
+
+def _is_shown(sign: Path) -> bool:
+    """Tell whether a file is there; to open the folders above it makes NFS forget that it has not seen them before."""
+    for folder in [*sign.parents][NEW_FOLDERS - 1 :: -1]:
+        if not folder.is_dir():
+            return False
+        next(folder.iterdir(), None)
+    return sign.exists()
 
 
 def describe_start(recipe: TrainingRecipe) -> dict[str, Any]:
