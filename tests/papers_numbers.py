@@ -167,9 +167,10 @@ def _batch(size: str, stage: str) -> dict[str, Fact]:
         per_step = Fact(524_288, "section 2.6")
         total = Fact(5e9, "section 2.6" if size != "70b" else "choice 52")
     elif stage.endswith("long_context"):
-        per_step = Fact((1 if size == "34b" else 2) * MILLION, "choice 20" if size == "70b" else "section 2.6")
+        tokens = (1 if size == "34b" else 2) * MILLION
+        per_step = Fact(tokens, "choice 20" if size == "70b" else "section 2.6")
         steps = (LONG_CONTEXT_STEPS if stage == "long_context" else PYTHON_LONG_CONTEXT_STEPS)[size]
-        total = Fact(steps * per_step.value, "section 2.6")  # type: ignore[operator]
+        total = Fact(steps * tokens, "section 2.6")
     return {"batch.tokens_per_step": per_step, "batch.total_tokens": total}
 
 

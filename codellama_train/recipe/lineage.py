@@ -64,11 +64,6 @@ def load_stage(path: Path, overrides: Sequence[str] = ()) -> Stage:
     return _Lineages([path], overrides).stage(path)
 
 
-def load_family(folder: Path, overrides: Sequence[str] = ()) -> list[Stage]:
-    """Read every training recipe of a folder, parents before children; overrides are each one's."""
-    return load_stages([folder], overrides)
-
-
 def load_stages(places: Sequence[Path], overrides: Sequence[str] = ()) -> list[Stage]:
     """Read training recipes, and those of folders, parents before children; overrides are those of each one named."""
     paths = list(dict.fromkeys(path for place in places for path in training_recipes(place)))

@@ -13,7 +13,7 @@ from codellama_train.console import UserError
 from codellama_train.planning.devices import parse_cluster
 from codellama_train.planning.launching import launch_files, launch_line, write_launch_files
 from codellama_train.planning.launching_hosts import word_for_ssh
-from codellama_train.recipe.lineage import load_family
+from codellama_train.recipe.lineage import load_stages
 from codellama_train.recipe.loading import load
 from codellama_train.recipe.training import TrainingRecipe
 
@@ -24,7 +24,7 @@ OVERRIDES = ("machine.zero_stage=3", "machine.sequences_per_device=2")
 @pytest.fixture
 def family(project):
     """The stages of the 7B family, planned."""
-    return plan([stage.path for stage in load_family(project / "recipes/7b")], OVERRIDES)
+    return plan([stage.path for stage in load_stages([project / "recipes/7b"])], OVERRIDES)
 
 
 @pytest.fixture

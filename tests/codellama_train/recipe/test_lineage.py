@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codellama_train.console import UserError
-from codellama_train.recipe.lineage import load_family, load_stage, load_stages, with_ancestors
+from codellama_train.recipe.lineage import load_stage, load_stages, with_ancestors
 from codellama_train.recipe.loading import as_toml, load
 from codellama_train.recipe.training import TrainingRecipe
 from codellama_train.run_folder import RECIPE_FILE
@@ -116,7 +116,7 @@ def test_a_stage_knows_those_it_descends_from_the_nearest_first(recipes):
 def test_a_family_comes_parents_before_children_each_line_of_descent_in_one(recipes):
     write_stage(recipes / "a/another.toml", after("a/base"))
     write_stage(recipes / "a/evaluation.toml").write_text('data = "{runs}/data"\n')
-    assert names(load_family(recipes / "a")) == ["a/base", "a/another", "a/code", "a/long"]
+    assert names(load_stages([recipes / "a"])) == ["a/base", "a/another", "a/code", "a/long"]
     assert names(load_stages([recipes / "a/long.toml"])) == ["a/long"]
     assert names(with_ancestors(load_stages([recipes / "a/long.toml"]))) == ["a/base", "a/code", "a/long"]
 
@@ -126,7 +126,7 @@ def test_overrides_are_those_of_the_recipes_named_and_runs_is_that_of_all(recipe
     assert stage.recipe.batch.total_tokens == 81_920
     assert {recipe.batch.total_tokens for recipe in stage.ancestors} == {20_480}
     assert [str(each.recipe.run_dir) for each in stage.older()] == ["/elsewhere/a/code", "/elsewhere/a/base"]
-    family = load_family(recipes / "a", ["batch.total_tokens=81920"])
+    family = load_stages([recipes / "a"], ["batch.total_tokens=81920"])
     assert {stage.recipe.batch.total_tokens for stage in family} == {81_920}
 
 
@@ -160,7 +160,7 @@ def write_run(run_dir, recipe):
 
 def test_where_no_recipe_is_found_that_of_the_run_folder_serves(tmp_path, recipes):
     runs = tmp_path / "moved"
-    for stage in load_family(recipes / "a"):
+    for stage in load_stages([recipes / "a"]):
         write_run(runs / stage.recipe.name, stage.recipe)
     own = write_stage(tmp_path / "own.toml", str(runs / "a/code/final"), sequence_length=1024)
     for overrides in ([f"runs={runs}"], []):  # in the recipe's runs folder, and as any path
@@ -256,7 +256,7 @@ def test_a_contradiction_is_told_in_one_sentence(recipes, name):
     expected = sentence.format(parent=recipes / "a/code.toml", grandparent=recipes / "a/base.toml")
     assert str(refused.value) == f"{child}: {expected}"
     with pytest.raises(UserError):  # a family with it is not loaded either
-        load_family(recipes / "a")
+        load_stages([recipes / "a"])
 
 
 def test_more_rows_than_the_infilling_tokens_need_are_refused(recipes):
@@ -355,9 +355,9 @@ def test_a_run_folder_in_place_of_the_model_in_it_is_refused(recipes):
 
 def test_a_folder_without_training_recipes_names_those_that_have_some(tmp_path, recipes):
     with pytest.raises(UserError, match=rf"{recipes} holds no training recipe; there are some in {recipes}/a"):
-        load_family(recipes)
+        load_stages([recipes])
     with pytest.raises(UserError, match="there is no recipe at"):
-        load_family(tmp_path / "nowhere")
+        load_stages([tmp_path / "nowhere"])
     with pytest.raises(UserError, match="there is no recipe at"):  # one stage is asked for, and none is chosen
         load_stage(recipes / "a")
 
@@ -366,14 +366,14 @@ def test_a_misspelt_table_is_refused_and_not_taken_for_another_kind_of_recipe(re
     path = recipes / "a/code.toml"
     path.write_text(path.read_text().replace("[optimizer]", "[optimiser]"))
     with pytest.raises(UserError, match="'optimizer' is missing"):
-        load_family(recipes / "a")
+        load_stages([recipes / "a"])
 
 
 def test_every_shipped_family_agrees_with_itself(project):
     families = {path.parent for path in (project / "recipes").glob("**/*.toml") if path.parent.name != "data"}
     assert {"7b", "tiny", "ablations", "lora"} <= {family.name for family in families}
     for family in families:
-        assert load_family(family)
+        assert load_stages([family])
 
 
 def test_training_refuses_a_contradiction_before_anything_starts(project, recipes, tmp_path):
